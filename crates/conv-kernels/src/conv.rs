@@ -1,0 +1,162 @@
+//! The algorithms of the convolution layer, and what they share: how work is cut, and what follows a sum.
+
+pub(crate) mod columns;
+pub(crate) mod direct;
+pub(crate) mod product;
+
+use std::ops::Range;
+
+use ndarray::{ArrayViewMut2, ArrayViewMut3, Axis};
+
+use crate::scratch::aligned;
+use crate::threads::{Cell, Cuts, MAX_LANES, grid, lanes, rows, view3};
+use crate::{Conv2dShape, Epilogue, Scalar};
+
+/// Partial weight gradients may take this many bytes in all; larger ones are cut into channels instead.
+const PARTIALS_BYTES: usize = 8 << 20;
+
+/// Cells worth cutting one pass over a batch into.
+pub(crate) fn pass_lanes(shape: &Conv2dShape, batch: usize) -> usize {
+    lanes(shape.macs().saturating_mul(batch as u64))
+}
+
+/// Channels are cut at multiples of this: at whole groups, else so that a cell still has enough of them to be worth
+/// the column matrix, which each cell makes for itself.
+pub(crate) fn channel_unit(shape: &Conv2dShape, channels: usize) -> usize {
+    if shape.groups() > 1 { channels / shape.groups() } else { 128 }
+}
+
+/// The parts of each group that lie in `channels`: `(group, channels of the group, counted within it)`.
+pub(crate) fn groups_within(channels: Range<usize>, per_group: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+    (channels.start / per_group..channels.end.div_ceil(per_group)).map(move |group| {
+        let first = group * per_group;
+        (group, channels.start.max(first) - first..channels.end.min(first + per_group) - first)
+    })
+}
+
+/// `σ(z + b)` over rows of output pixels, while they are hot in the cache.
+pub(crate) fn finish<T: Scalar>(epilogue: Epilogue<'_, T>, y: &mut ArrayViewMut3<'_, T>, first_channel: usize) {
+    for ([_, channel], z) in rows(y, [0, first_channel, 0]) {
+        if let Some(bias) = epilogue.bias {
+            let b = bias[channel];
+            z.iter_mut().for_each(|z| *z += b);
+        }
+        epilogue.activation.apply(z);
+    }
+}
+
+/// Weight gradients as sums of partial sums.
+///
+/// The batch is cut into blocks (their number depends on shape and batch), the blocks into lanes; each lane adds up
+/// its own partial gradient in block order, and the partial gradients are added in a fixed tree. So the bits do not
+/// depend on the number of threads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Partials {
+    /// Partial gradients.
+    lanes: usize,
+    /// Cells in all: lanes, each cut into channels.
+    cells: usize,
+    /// Pieces that the batch is cut into.
+    blocks: usize,
+    /// Scratch elements of one cell.
+    cell_len: usize,
+}
+
+impl Partials {
+    pub(crate) fn new<T: Scalar>(shape: &Conv2dShape, batch: usize, blocks: usize, cell_len: usize) -> Self {
+        let cells = pass_lanes(shape, batch);
+        let affordable = (PARTIALS_BYTES / (shape.weight_len() * size_of::<T>())).clamp(1, MAX_LANES);
+        Self { lanes: cells.min(blocks).min(affordable).max(1), cells, blocks, cell_len: aligned::<T>(cell_len) }
+    }
+
+    /// Scratch elements of the whole pass.
+    pub(crate) fn scratch_len<T: Scalar>(&self, shape: &Conv2dShape) -> usize {
+        aligned::<T>(self.lanes * shape.weight_len()) + self.cells * self.cell_len
+    }
+
+    /// `dweight += Σ`, where `work(blocks, first channel, partial, scratch)` adds the share of these blocks to
+    /// `partial`, rows `(channels, taps)` that start at zero.
+    pub(crate) fn add_to<T: Scalar>(
+        &self,
+        shape: &Conv2dShape,
+        dweight: &mut [T],
+        scratch: &mut [T],
+        work: &(impl Fn(Range<usize>, usize, ArrayViewMut2<'_, T>, &mut [T]) + Sync),
+    ) {
+        let (partials, cells) = scratch.split_at_mut(aligned::<T>(self.lanes * shape.weight_len()));
+        let partials = &mut partials[..self.lanes * shape.weight_len()];
+        partials.fill(T::ZERO);
+
+        let dim = [self.lanes, shape.out_channels(), shape.taps()];
+        let units = [1, channel_unit(shape, shape.out_channels()), shape.taps()];
+        let cuts = Cuts::new(self.cells, dim, units, [0, 1, 2]);
+        let whole = Cell::whole(view3(dim, partials), cells);
+        grid(whole, cuts, self.cell_len, &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
+            for (lane, partial) in (cell.start[0]..).zip(cell.view.axis_iter_mut(Axis(0))) {
+                let first = |lane: usize| lane * self.blocks / self.lanes;
+                work(first(lane)..first(lane + 1), cell.start[1], partial, cell.scratch);
+            }
+        });
+
+        add_tree(partials, shape.weight_len());
+        add(dweight, &partials[..shape.weight_len()]);
+    }
+}
+
+/// Adds rows of `len` elements in pairs, then pairs of pairs, and so on into the first.
+fn add_tree<T: Scalar>(rows: &mut [T], len: usize) {
+    let count = rows.len() / len;
+    let mut step = 1;
+    while step < count {
+        for pair in rows.chunks_mut(2 * step * len) {
+            if let Some((first, second)) = pair.split_at_mut_checked(step * len) {
+                let second = &second[..second.len().min(len)];
+                add(&mut first[..second.len()], second);
+            }
+        }
+        step *= 2;
+    }
+}
+
+/// `to += from`.
+fn add<T: Scalar>(to: &mut [T], from: &[T]) {
+    for (to, &from) in to.iter_mut().zip(from) {
+        *to += from;
+    }
+}
+
+/// `dbias += Σ dy`, each channel a row sum after the other.
+pub(crate) fn bias_gradient<T: Scalar>(shape: &Conv2dShape, batch: usize, dy: &[T], dbias: &mut [T]) {
+    let (channels, pixels) = (shape.out_channels(), shape.out_pixels());
+    let cuts = Cuts::new(lanes((batch * shape.output_len()) as u64), [1, channels, 1], [1; 3], [0, 1, 2]);
+    let whole = Cell::whole(view3([1, channels, 1], dbias), &mut [][..]);
+    grid(whole, cuts, 0, &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
+        for ([_, channel], dbias) in rows(&mut cell.view, cell.start) {
+            let mut total = T::ZERO;
+            for map in dy.chunks_exact(pixels).skip(channel).step_by(channels) {
+                total += sum_of(map, map, |dz, _| dz);
+            }
+            dbias[0] += total;
+        }
+    });
+}
+
+/// `Σ f(a, b)` over two rows in 16 interleaved chains, which the compiler turns into vectors, added in a fixed order.
+pub(crate) fn sum_of<T: Scalar>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
+    let mut chains = [T::ZERO; 16];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    for (a, b) in a.iter().zip(b) {
+        for chain in 0..16 {
+            chains[chain] += f(a[chain], b[chain]);
+        }
+    }
+    for (chain, (&a, &b)) in chains.iter_mut().zip(a_rest.iter().zip(b_rest)) {
+        *chain += f(a, b);
+    }
+    for width in [8, 4, 2, 1] {
+        for chain in 0..width {
+            chains[chain] += chains[chain + width];
+        }
+    }
+    chains[0]
+}

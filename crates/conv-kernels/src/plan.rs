@@ -1,0 +1,396 @@
+//! The plan of a convolution layer: one geometry, one algorithm, any batch.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use crate::conv::direct::Direct;
+use crate::conv::product::Product;
+use crate::conv::{bias_gradient, pass_lanes};
+use crate::{Activation, Conv2dShape, KernelError, Scalar, Scratch};
+
+/// Feature maps of at least this width have rows long enough to be worth taking one by one.
+const WIDE: usize = 64;
+
+/// How a convolution is computed.
+///
+/// ```
+/// use conv_kernels::Algorithm;
+/// assert_eq!(Algorithm::Im2col.to_string(), "im2col");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// Underlays become the columns of a matrix, block by block, and the convolution a matrix product. For every
+    /// shape. Padding is multiplied like the zeros that it stands for: an infinite weight there gives NaN.
+    Im2col,
+    /// A matrix product straight on the image: for 1x1 kernels with stride 1 and no padding.
+    Pointwise,
+    /// Row by row: for groups of one input channel each, where a product would have a single row, or few.
+    Depthwise,
+}
+
+impl Algorithm {
+    fn applies_to(self, shape: &Conv2dShape) -> bool {
+        match self {
+            Self::Im2col => true,
+            Self::Pointwise => shape.kernel() == [1, 1] && shape.stride() == [1, 1] && shape.input() == shape.output(),
+            Self::Depthwise => shape.groups() == shape.in_channels(),
+        }
+    }
+
+    fn domain(self) -> &'static str {
+        match self {
+            Self::Im2col => "every shape",
+            Self::Pointwise => "1x1 kernels with stride 1 and no padding",
+            Self::Depthwise => "groups of one input channel each",
+        }
+    }
+}
+
+/// `im2col`, `pointwise`, `depthwise`.
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Im2col => "im2col",
+            Self::Pointwise => "pointwise",
+            Self::Depthwise => "depthwise",
+        })
+    }
+}
+
+/// What a caller may decide instead of the plan.
+///
+/// ```
+/// use conv_kernels::{Algorithm, Conv2dPlan, Conv2dShape, Options};
+/// let shape = Conv2dShape::builder(8, 8, [6, 6], [1, 1]).build()?;
+/// let plan = Conv2dPlan::<f32>::new(shape, &Options::default().force(Algorithm::Im2col))?;
+/// assert!(plan.explain().contains("im2col"));
+/// # Ok::<(), conv_kernels::KernelError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// Use this algorithm; `None` lets the plan choose.
+    pub force: Option<Algorithm>,
+}
+
+impl Options {
+    /// Makes the plan use `algorithm`.
+    #[must_use]
+    pub fn force(mut self, algorithm: Algorithm) -> Self {
+        self.force = Some(algorithm);
+        self
+    }
+}
+
+/// What follows the sum in the forward pass: `y = σ(conv + b)`, done while the numbers are still in the cache.
+///
+/// ```
+/// use conv_kernels::{Activation, Epilogue};
+/// let bias = [0.1f32, 0.2];
+/// let epilogue = Epilogue { bias: Some(&bias), activation: Activation::Sigmoid };
+/// assert_eq!(Epilogue::<f32>::none().activation, Activation::Identity);
+/// # let _ = epilogue;
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Epilogue<'a, T> {
+    /// One number for each output channel, added to its whole feature map.
+    pub bias: Option<&'a [T]>,
+    /// σ, applied to each sum.
+    pub activation: Activation,
+}
+
+impl<T> Epilogue<'_, T> {
+    /// No bias, no activation: the bare sums.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { bias: None, activation: Activation::Identity }
+    }
+}
+
+/// A convolution layer's three passes, for one geometry and any batch.
+///
+/// Arrays are slices in row-major order: images `(N, C, H, W)`, weights `(O, C / groups, KH, KW)`. A batch of 0 is
+/// valid and does nothing. Large calls run on all threads of the current rayon pool; no bit of any result depends on
+/// how many there are, and no bit of one image's result (`forward`, `input_gradient`) on the batch that it came in.
+///
+/// Working memory is a [`Scratch`], made by [`Conv2dPlan::scratch`], or an empty one that grows with the first call.
+///
+/// ```
+/// use conv_kernels::{Conv2dPlan, Conv2dShape, Epilogue, Options};
+///
+/// let shape = Conv2dShape::builder(1, 1, [3, 3], [2, 2]).build()?;
+/// let plan = Conv2dPlan::<f64>::new(shape, &Options::default())?;
+/// let mut scratch = plan.scratch(1);
+///
+/// // The article's appendix A.
+/// let x = [1., 2., 3., 4., 5., 6., 7., 8., 9.];
+/// let weight = [10., 20., 30., 40.];
+/// let mut y = [0.0; 4];
+/// plan.forward(1, &x, &weight, Epilogue::none(), &mut y, &mut scratch)?;
+/// assert_eq!(y, [370.0, 470.0, 670.0, 770.0]);
+///
+/// let dy = [1.0, 0.0, 0.0, -1.0];
+/// let (mut dx, mut dweight, mut dbias) = ([0.0; 9], [0.0; 4], [0.0]);
+/// plan.input_gradient(1, &dy, &weight, &mut dx, &mut scratch)?;
+/// plan.weight_gradient(1, &x, &dy, &mut dweight, &mut scratch)?;
+/// plan.bias_gradient(1, &dy, &mut dbias)?;
+/// assert_eq!(dx, [10.0, 20.0, 0.0, 30.0, 30.0, -20.0, 0.0, -30.0, -40.0]);
+/// assert_eq!(dweight, [-4.0; 4]);
+/// assert_eq!(dbias, [0.0]);
+/// # Ok::<(), conv_kernels::KernelError>(())
+/// ```
+#[doc(alias = "FeatureMap")]
+#[derive(Clone, Debug)]
+pub struct Conv2dPlan<T: Scalar> {
+    shape: Conv2dShape,
+    algorithm: Algorithm,
+    reason: &'static str,
+    element: PhantomData<T>,
+}
+
+impl<T: Scalar> Conv2dPlan<T> {
+    /// Chooses the algorithm for `shape`.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::NotApplicable`] if `options` force an algorithm that cannot compute the shape.
+    ///
+    /// ```
+    /// use conv_kernels::{Algorithm, Conv2dPlan, Conv2dShape, Options};
+    /// let shape = Conv2dShape::builder(1, 20, [28, 28], [5, 5]).build()?;
+    /// let refused = Conv2dPlan::<f32>::new(shape, &Options::default().force(Algorithm::Pointwise));
+    /// assert_eq!(
+    ///     refused.unwrap_err().to_string(),
+    ///     "pointwise cannot compute 1x28x28 -> 20 @ 5x5: it is for 1x1 kernels with stride 1 and no padding; \
+    ///      leave Options::force empty to let the plan choose",
+    /// );
+    /// # Ok::<(), conv_kernels::KernelError>(())
+    /// ```
+    pub fn new(shape: Conv2dShape, options: &Options) -> Result<Self, KernelError> {
+        let (algorithm, reason) = match options.force {
+            Some(algorithm) if algorithm.applies_to(&shape) => (algorithm, "forced by Options::force"),
+            Some(algorithm) => {
+                let (shape, applies_to) = (shape.to_string(), algorithm.domain());
+                return Err(KernelError::NotApplicable { algorithm, shape, applies_to });
+            }
+            None => choose(&shape),
+        };
+        Ok(Self { shape, algorithm, reason, element: PhantomData })
+    }
+
+    /// The geometry that the plan is for.
+    pub fn shape(&self) -> &Conv2dShape {
+        &self.shape
+    }
+
+    /// In words: the geometry, the algorithm of each pass and why, and the working memory.
+    ///
+    /// ```
+    /// use conv_kernels::{Conv2dPlan, Conv2dShape, Options};
+    /// let shape = Conv2dShape::builder(1, 20, [28, 28], [5, 5]).build()?;
+    /// let plan = Conv2dPlan::<f32>::new(shape, &Options::default())?;
+    /// assert_eq!(plan.explain().lines().next(), Some("1x28x28 -> 20 @ 5x5, f32, 288000 multiply-adds an image"));
+    /// # Ok::<(), conv_kernels::KernelError>(())
+    /// ```
+    pub fn explain(&self) -> String {
+        let Self { shape, algorithm, reason, .. } = self;
+        let kib = |batch| (self.scratch_len(batch) * size_of::<T>()).div_ceil(1024);
+        let cells = |batch| pass_lanes(shape, batch);
+        format!(
+            "{shape}, {}, {} multiply-adds an image\n\
+             forward: {algorithm}, input_gradient: {algorithm}, weight_gradient: {algorithm} ({reason})\n\
+             scratch: {} KiB for 1 image, {} KiB for 64\n\
+             cut into at most {} parts for 1 image, {} for 64\n",
+            T::NAME,
+            shape.macs(),
+            kib(1),
+            kib(64),
+            cells(1),
+            cells(64),
+        )
+    }
+
+    /// Working memory that is large enough for every call with at most `batch` images.
+    ///
+    /// ```
+    /// use conv_kernels::{Conv2dPlan, Conv2dShape, Options};
+    /// let shape = Conv2dShape::builder(1, 20, [28, 28], [5, 5]).build()?;
+    /// let plan = Conv2dPlan::<f32>::new(shape, &Options::default())?;
+    /// assert!(plan.scratch(64).len() >= plan.scratch(1).len());
+    /// # Ok::<(), conv_kernels::KernelError>(())
+    /// ```
+    pub fn scratch(&self, batch: usize) -> Scratch<T> {
+        Scratch::with_len(self.scratch_len(batch))
+    }
+
+    /// The most that any of the three passes needs.
+    fn scratch_len(&self, batch: usize) -> usize {
+        match self.algorithm {
+            Algorithm::Depthwise => Direct::new(&self.shape, batch).weight_gradient_scratch_len::<T>(),
+            algorithm => {
+                let product = Product::new(&self.shape, batch, algorithm);
+                product.scratch_len::<T>().max(product.weight_gradient_scratch_len::<T>())
+            }
+        }
+    }
+
+    /// `y = σ(x ⋆ weight + bias)`: slides each overlay over its underlay.
+    ///
+    /// `x (N, C, H, W)`, `y (N, O, OH, OW)`; `y` is overwritten. The article's section "Feature Map Activation".
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Length`] if a slice does not fit the shape and the batch.
+    ///
+    /// ```
+    /// use conv_kernels::{Activation, Conv2dPlan, Conv2dShape, Epilogue, Options};
+    /// let shape = Conv2dShape::builder(1, 2, [1, 3], [1, 2]).build()?;
+    /// let plan = Conv2dPlan::<f32>::new(shape, &Options::default())?;
+    /// let epilogue = Epilogue { bias: Some(&[0.5, -4.0]), activation: Activation::Relu };
+    /// let mut y = [0.0; 4];
+    /// plan.forward(1, &[1., 2., 3.], &[1., 1., 0., 1.], epilogue, &mut y, &mut plan.scratch(1))?;
+    /// assert_eq!(y, [3.5, 5.5, 0.0, 0.0]);
+    /// # Ok::<(), conv_kernels::KernelError>(())
+    /// ```
+    pub fn forward(
+        &self,
+        batch: usize,
+        x: &[T],
+        weight: &[T],
+        epilogue: Epilogue<'_, T>,
+        y: &mut [T],
+        scratch: &mut Scratch<T>,
+    ) -> Result<(), KernelError> {
+        self.shape.expect_input("x", batch, x.len())?;
+        self.shape.expect_weight("weight", weight.len())?;
+        self.shape.expect_output("y", batch, y.len())?;
+        epilogue.bias.map_or(Ok(()), |bias| self.shape.expect_bias("bias", bias.len()))?;
+        match self.algorithm {
+            Algorithm::Depthwise => Direct::new(&self.shape, batch).forward(x, weight, epilogue, y),
+            algorithm => {
+                let product = Product::new(&self.shape, batch, algorithm);
+                product.forward(x, weight, epilogue, y, scratch.lend(product.scratch_len::<T>()));
+            }
+        }
+        Ok(())
+    }
+
+    /// `dx`, the gradient of the cost by the input, from `dy`, that by the bare sums (before σ).
+    ///
+    /// `dy (N, O, OH, OW)`, `dx (N, C, H, W)`; `dx` is overwritten. For stride 1 this is the article's
+    /// `convolve2d(w, d, "full")`.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Length`] if a slice does not fit the shape and the batch.
+    ///
+    /// ```
+    /// use conv_kernels::{Conv2dPlan, Conv2dShape, Options};
+    /// let shape = Conv2dShape::builder(1, 1, [1, 3], [1, 2]).build()?;
+    /// let plan = Conv2dPlan::<f32>::new(shape, &Options::default())?;
+    /// let mut dx = [f32::NAN; 3];
+    /// plan.input_gradient(1, &[1.0, 10.0], &[2.0, 3.0], &mut dx, &mut plan.scratch(1))?;
+    /// assert_eq!(dx, [2.0, 23.0, 30.0]);
+    /// # Ok::<(), conv_kernels::KernelError>(())
+    /// ```
+    pub fn input_gradient(
+        &self,
+        batch: usize,
+        dy: &[T],
+        weight: &[T],
+        dx: &mut [T],
+        scratch: &mut Scratch<T>,
+    ) -> Result<(), KernelError> {
+        self.shape.expect_output("dy", batch, dy.len())?;
+        self.shape.expect_weight("weight", weight.len())?;
+        self.shape.expect_input("dx", batch, dx.len())?;
+        match self.algorithm {
+            Algorithm::Depthwise => Direct::new(&self.shape, batch).input_gradient(dy, weight, dx),
+            algorithm => {
+                let product = Product::new(&self.shape, batch, algorithm);
+                product.input_gradient(dy, weight, dx, scratch.lend(product.scratch_len::<T>()));
+            }
+        }
+        Ok(())
+    }
+
+    /// `dweight += ` the gradient of the cost by the weights, summed over the batch.
+    ///
+    /// `x (N, C, H, W)`, `dy (N, O, OH, OW)`, `dweight (O, C / groups, KH, KW)`. The sum is complete before it is
+    /// added to what `dweight` holds. The article's `correlate2d(a_prev, d, "valid")`.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Length`] if a slice does not fit the shape and the batch.
+    ///
+    /// ```
+    /// use conv_kernels::{Conv2dPlan, Conv2dShape, Options};
+    /// let shape = Conv2dShape::builder(1, 1, [1, 3], [1, 2]).build()?;
+    /// let plan = Conv2dPlan::<f32>::new(shape, &Options::default())?;
+    /// let mut dweight = [0.5, 0.5];
+    /// plan.weight_gradient(1, &[1., 2., 3.], &[10., 100.], &mut dweight, &mut plan.scratch(1))?;
+    /// assert_eq!(dweight, [210.5, 320.5]);
+    /// # Ok::<(), conv_kernels::KernelError>(())
+    /// ```
+    pub fn weight_gradient(
+        &self,
+        batch: usize,
+        x: &[T],
+        dy: &[T],
+        dweight: &mut [T],
+        scratch: &mut Scratch<T>,
+    ) -> Result<(), KernelError> {
+        self.shape.expect_input("x", batch, x.len())?;
+        self.shape.expect_output("dy", batch, dy.len())?;
+        self.shape.expect_weight("dweight", dweight.len())?;
+        match self.algorithm {
+            Algorithm::Depthwise => {
+                let direct = Direct::new(&self.shape, batch);
+                direct.weight_gradient(x, dy, dweight, scratch.lend(direct.weight_gradient_scratch_len::<T>()));
+            }
+            algorithm => {
+                let product = Product::new(&self.shape, batch, algorithm);
+                product.weight_gradient(x, dy, dweight, scratch.lend(product.weight_gradient_scratch_len::<T>()));
+            }
+        }
+        Ok(())
+    }
+
+    /// `dbias += ` the sum of `dy` over each feature map and the batch.
+    ///
+    /// `dy (N, O, OH, OW)`, `dbias (O,)`. The sum is complete before it is added to what `dbias` holds.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Length`] if a slice does not fit the shape and the batch.
+    ///
+    /// ```
+    /// use conv_kernels::{Conv2dPlan, Conv2dShape, Options};
+    /// let shape = Conv2dShape::builder(1, 2, [2, 2], [1, 1]).build()?;
+    /// let plan = Conv2dPlan::<f32>::new(shape, &Options::default())?;
+    /// let mut dbias = [0.0; 2];
+    /// plan.bias_gradient(1, &[1., 2., 3., 4., 10., 20., 30., 40.], &mut dbias)?;
+    /// assert_eq!(dbias, [10.0, 100.0]);
+    /// # Ok::<(), conv_kernels::KernelError>(())
+    /// ```
+    pub fn bias_gradient(&self, batch: usize, dy: &[T], dbias: &mut [T]) -> Result<(), KernelError> {
+        self.shape.expect_output("dy", batch, dy.len())?;
+        self.shape.expect_bias("dbias", dbias.len())?;
+        bias_gradient(&self.shape, batch, dy, dbias);
+        Ok(())
+    }
+}
+
+/// The fastest algorithm for a shape, and why.
+fn choose(shape: &Conv2dShape) -> (Algorithm, &'static str) {
+    // A product works on 8 rows at once, however few there are.
+    let few_maps = if shape.output()[1] >= WIDE { 2 } else { 1 };
+    if Algorithm::Depthwise.applies_to(shape) && shape.out_channels() / shape.groups() <= few_maps {
+        (Algorithm::Depthwise, "each overlay sees one channel, and a channel has few overlays")
+    } else if Algorithm::Pointwise.applies_to(shape) {
+        (Algorithm::Pointwise, "a 1x1 kernel needs no column matrix")
+    } else {
+        (Algorithm::Im2col, "the general form")
+    }
+}

@@ -1,0 +1,23 @@
+//! Every operation of this crate by its definition, in plain loops.
+//!
+//! Slow on purpose: these functions are to be read, and to be compared with. The tests hold each fast kernel against
+//! them. Results that are sums add their terms in the order in which the loops below meet them.
+//!
+//! ```
+//! use conv_kernels::{Mode, correlate, reference};
+//! use ndarray::array;
+//! let (first, second) = (array![0.1, 0.2, 0.3, 0.4], array![0.7, -0.6]);
+//! // not nearly equal: equal
+//! assert_eq!(correlate(&first, &second, Mode::Full)?, reference::correlate(&first, &second, Mode::Full)?);
+//! # Ok::<(), conv_kernels::KernelError>(())
+//! ```
+
+mod conv2d;
+mod gemm;
+mod pool;
+mod signal;
+
+pub use conv2d::{conv2d_bias_gradient, conv2d_forward, conv2d_input_gradient, conv2d_weight_gradient};
+pub use gemm::gemm;
+pub use pool::{avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
+pub use signal::{convolve, correlate};

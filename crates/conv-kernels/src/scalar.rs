@@ -1,0 +1,111 @@
+//! The element types: what the kernels can add and multiply.
+
+use std::fmt::Debug;
+
+use ndarray::{ArrayView2, ArrayViewMut2, NdFloat};
+
+use crate::simd::portable;
+
+mod sealed {
+    /// Keeps the two traits closed: kernels rely on how each element type rounds and wraps.
+    #[expect(unnameable_types, reason = "the seal of the sealed-trait pattern")]
+    pub trait Sealed {}
+}
+
+/// A type that [`correlate`](crate::correlate) and [`convolve`](crate::convolve) work on: `f32`, `f64`, `i32`, `i64`.
+///
+/// Integers wrap on overflow, as numpy's do.
+///
+/// ```
+/// use conv_kernels::Element;
+/// assert_eq!(i32::MAX.mul_add_to(2, 3), i32::MIN + 5);
+/// assert_eq!(1.5f64.mul_add_to(2.0, 3.0), 7.5);
+/// ```
+pub trait Element: Copy + Debug + Default + PartialEq + Send + Sync + sealed::Sealed + 'static {
+    /// The additive identity.
+    const ZERO: Self;
+
+    /// `self + a·b`: for floats rounded twice (once a product, once a sum), for integers wrapping.
+    #[must_use]
+    fn mul_add_to(self, a: Self, b: Self) -> Self;
+}
+
+/// A real number that networks compute with: `f32` or `f64`.
+///
+/// Everything that ndarray's [`NdFloat`] offers (arithmetic, `exp`, `sqrt`, …), and conversions for constants.
+///
+/// ```
+/// use conv_kernels::Scalar;
+/// fn half<T: Scalar>(x: T) -> T {
+///     x * T::of(0.5)
+/// }
+/// assert_eq!(half(3.0f32), 1.5);
+/// assert_eq!(<f64 as Scalar>::NAME, "f64");
+/// ```
+pub trait Scalar: Element + NdFloat {
+    /// The type's name in messages and files.
+    const NAME: &'static str;
+
+    /// The nearest value to `v`.
+    #[must_use]
+    fn of(v: f64) -> Self;
+
+    /// The value as `f64`, exactly.
+    #[must_use]
+    fn as_f64(self) -> f64;
+
+    /// `C ← α A B + β C` on the calling thread; [`gemm`](crate::gemm()) is the checked, parallel one.
+    #[doc(hidden)]
+    fn product(alpha: Self, a: ArrayView2<'_, Self>, b: ArrayView2<'_, Self>, beta: Self, c: ArrayViewMut2<'_, Self>);
+}
+
+macro_rules! float {
+    ($t:ident, $product:path) => {
+        impl sealed::Sealed for $t {}
+        impl Element for $t {
+            const ZERO: Self = 0.0;
+            #[inline(always)]
+            fn mul_add_to(self, a: Self, b: Self) -> Self {
+                self + a * b
+            }
+        }
+        impl Scalar for $t {
+            const NAME: &'static str = stringify!($t);
+            #[inline(always)]
+            fn of(v: f64) -> Self {
+                v as $t
+            }
+            #[inline(always)]
+            fn as_f64(self) -> f64 {
+                f64::from(self)
+            }
+            fn product(
+                alpha: Self,
+                a: ArrayView2<'_, Self>,
+                b: ArrayView2<'_, Self>,
+                beta: Self,
+                c: ArrayViewMut2<'_, Self>,
+            ) {
+                $product(alpha, a, b, beta, c);
+            }
+        }
+    };
+}
+
+macro_rules! integer {
+    ($t:ident) => {
+        impl sealed::Sealed for $t {}
+        impl Element for $t {
+            const ZERO: Self = 0;
+            #[inline(always)]
+            fn mul_add_to(self, a: Self, b: Self) -> Self {
+                self.wrapping_add(a.wrapping_mul(b))
+            }
+        }
+    };
+}
+
+float!(f32, portable::sgemm);
+float!(f64, portable::dgemm);
+integer!(i32);
+integer!(i64);

@@ -1,0 +1,220 @@
+//! Real-valued data: rounding, adjoints, threads, batches, and numbers that are none.
+
+mod conv2d;
+
+use conv_kernels::{Activation, Algorithm, Conv2dPlan, Conv2dShape, Epilogue, Options, Scalar, Scratch, pool};
+use conv2d::{Data, Problem, integers, large_problems, plans, problems, reals};
+use proptest::prelude::*;
+
+fn widened(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&value| f64::from(value)).collect()
+}
+
+fn map<T: Copy, U>(data: &Data<T>, f: impl Fn(&[T]) -> Vec<U>) -> Data<U> {
+    Data { x: f(&data.x), weight: f(&data.weight), bias: f(&data.bias), dy: f(&data.dy) }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// |f32 result - f64 result| <= n·ε·Σ|products|, the bound of a sum of n products in any order.
+    #[test]
+    fn f32_rounds_no_worse_than_its_bound(problem in problems()) {
+        let data = problem.data(reals::<f32>);
+        let exact = problem.reference(&map(&data, widened));
+        let sizes = problem.reference(&map(&data, |values| values.iter().map(|&v| f64::from(v.abs())).collect()));
+        let terms = problem.shape.macs() as f64 / problem.shape.output_len() as f64;
+        let terms_per_weight = (problem.batch * problem.shape.output_len() / problem.shape.out_channels()) as f64;
+        let maps = problem.shape.weight_len() as f64 / problem.shape.in_channels() as f64 * problem.shape.groups() as f64;
+        for (algorithm, plan) in plans::<f32>(problem.shape) {
+            let got = problem.run(&plan, &data, &mut Scratch::new());
+            for (what, got, exact, size, terms) in [
+                ("y", &got.y, &exact.y, &sizes.y, terms),
+                ("dx", &got.dx, &exact.dx, &sizes.dx, maps),
+                ("dweight", &got.dweight, &exact.dweight, &sizes.dweight, terms_per_weight),
+                ("dbias", &got.dbias, &exact.dbias, &sizes.dbias, terms_per_weight),
+            ] {
+                for ((&got, exact), size) in got.iter().zip(exact).zip(size) {
+                    let bound = (terms + 3.0) * f64::from(f32::EPSILON) * size;
+                    let error = (f64::from(got) - exact).abs();
+                    prop_assert!(error <= bound, "{what} of {} by {algorithm}: {got} for {exact}", problem.shape);
+                }
+            }
+        }
+    }
+
+    /// ⟨conv(x, w), dy⟩ = ⟨x, input_gradient⟩ = ⟨w, weight_gradient⟩: the backward passes are the adjoints of the
+    /// forward pass, for whatever geometry.
+    #[test]
+    fn gradients_are_adjoint_to_the_forward_pass(problem in problems()) {
+        let Problem { shape, batch, .. } = problem;
+        let Data { x, weight, dy, .. } = problem.data(reals::<f64>);
+        for (algorithm, plan) in plans::<f64>(shape) {
+            let mut scratch = plan.scratch(batch);
+            let (mut y, mut dx, mut dweight) = (vec![0.0; dy.len()], vec![0.0; x.len()], vec![0.0; weight.len()]);
+            plan.forward(batch, &x, &weight, Epilogue::none(), &mut y, &mut scratch).unwrap();
+            plan.input_gradient(batch, &dy, &weight, &mut dx, &mut scratch).unwrap();
+            plan.weight_gradient(batch, &x, &dy, &mut dweight, &mut scratch).unwrap();
+            let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+            let size = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a * b).abs()).sum::<f64>();
+            let forward = dot(&y, &dy);
+            let bound = 1e-12 * (size(&y, &dy) + size(&x, &dx) + size(&weight, &dweight));
+            prop_assert!((forward - dot(&x, &dx)).abs() <= bound, "dx of {shape} by {algorithm}");
+            prop_assert!((forward - dot(&weight, &dweight)).abs() <= bound, "dweight of {shape} by {algorithm}");
+        }
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    for problem in large_problems() {
+        assert!(2 * problem.shape.macs() * problem.batch as u64 >= 4_000_000, "{} stays serial", problem.shape);
+        let data = problem.data(reals::<f32>);
+        let plan = Conv2dPlan::<f32>::new(problem.shape, &Options::default()).unwrap();
+        let runs = [1, 2, 3, 8].map(|threads| {
+            let run = || problem.run(&plan, &data, &mut Scratch::new()).bits();
+            pool(threads).unwrap().install(run)
+        });
+        assert!(runs.iter().all(|run| *run == runs[0]), "{}", problem.shape);
+    }
+}
+
+#[test]
+fn one_image_does_not_depend_on_its_batch() {
+    let more = [
+        Conv2dShape::builder(500, 20, [3, 3], [2, 2]).build(), // more than one block of 256 in the products' depth
+        Conv2dShape::builder(3, 8, [4, 4], [4, 4]).build(),    // one output pixel an image
+        Conv2dShape::builder(40, 8, [40, 40], [3, 3]).build(), // several strips an image
+    ];
+    let more = more.map(|shape| Problem::new(shape.unwrap(), 9));
+    for Problem { shape, seed, .. } in large_problems().into_iter().chain(more) {
+        let batch = if shape.macs() > 20_000_000 { 3 } else { 9 };
+        let data = Problem { shape, batch, seed }.data(reals::<f32>);
+        for (algorithm, plan) in plans::<f32>(shape) {
+            let together = Problem { shape, batch, seed }.run(&plan, &data, &mut Scratch::new());
+            for image in [0, batch / 2, batch - 1] {
+                let of = |values: &[f32]| {
+                    let len = values.len() / batch;
+                    values[image * len..(image + 1) * len].to_vec()
+                };
+                let single = Data { x: of(&data.x), dy: of(&data.dy), ..data.clone() };
+                let alone = Problem { shape, batch: 1, seed }.run(&plan, &single, &mut Scratch::new());
+                assert_eq!(alone.y, of(&together.y), "y of {shape} by {algorithm}");
+                assert_eq!(alone.dx, of(&together.dx), "dx of {shape} by {algorithm}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_scratch_is_grown_once_and_its_contents_do_not_matter() {
+    for problem in large_problems() {
+        for (algorithm, plan) in plans::<f64>(problem.shape) {
+            let mut scratch = plan.scratch(problem.batch);
+            let len = scratch.len();
+            let poison = problem.data(|_, len| vec![f64::NAN; len]);
+            problem.run(&plan, &poison, &mut scratch);
+            let data = problem.data(integers::<f64>);
+            let results = problem.run(&plan, &data, &mut scratch);
+            assert!(results.dweight.iter().chain(&results.dx).all(|value| value.is_finite()));
+            assert_eq!(scratch.len(), len, "{} by {algorithm}", problem.shape);
+            for batch in [0, 1, problem.batch - 1] {
+                assert!(plan.scratch(batch).len() <= len, "{} by {algorithm}", problem.shape);
+            }
+        }
+    }
+}
+
+/// Without padding every algorithm adds up exactly the products of the definition, so NaN and infinities arise, and
+/// stay away, at the same places; `Depthwise` skips the padding as the definition does.
+#[test]
+fn nan_and_infinity_spread_as_in_the_definition() {
+    let kind = |value: &f32| match value {
+        v if v.is_nan() => 2,
+        v if v.is_infinite() => v.signum() as i32,
+        _ => 0,
+    };
+    let conv = Conv2dShape::builder;
+    for (builder, only) in [
+        (conv(3, 5, [12, 11], [3, 3]).stride([1, 2]), None),
+        (conv(9, 8, [6, 7], [1, 1]), None),
+        (conv(6, 12, [9, 9], [2, 3]).groups(6), None),
+        (conv(4, 4, [8, 8], [3, 3]).groups(4).padding(2), Some(Algorithm::Depthwise)),
+    ] {
+        let problem = Problem::new(builder.build().unwrap(), 2);
+        for strange in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for place in ["x", "weight", "dy"] {
+                let mut data = problem.data(reals::<f32>);
+                match place {
+                    "x" => data.x[17] = strange,
+                    "weight" => data.weight[5] = strange,
+                    _ => data.dy[11] = strange,
+                }
+                let expected = problem.reference(&data);
+                for (algorithm, plan) in plans::<f32>(problem.shape) {
+                    if only.is_some_and(|only| only != algorithm) {
+                        continue;
+                    }
+                    let got = problem.run(&plan, &data, &mut Scratch::new());
+                    for (got, expected) in
+                        [(got.y, &expected.y), (got.dx, &expected.dx), (got.dweight, &expected.dweight)]
+                    {
+                        let (got, expected) = (got.iter().map(kind), expected.iter().map(kind));
+                        assert!(got.eq(expected), "{strange} in {place} of {} by {algorithm}", problem.shape);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Denormals are numbers: sums of multiples of the smallest are exact, and are not flushed to zero.
+#[test]
+fn denormals_are_kept() {
+    let shape = Conv2dShape::builder(3, 4, [6, 6], [3, 3]).padding(1).build().unwrap();
+    let problem = Problem::new(shape, 2);
+    let tiny = |values: Vec<f32>| values.into_iter().map(|value| value * f32::from_bits(1)).collect::<Vec<_>>();
+    let data = problem.data(integers::<f32>);
+    let data = Data { x: tiny(data.x), dy: tiny(data.dy), bias: vec![0.0; 4], ..data };
+    let expected = problem.reference(&data);
+    assert!(expected.dx.iter().any(|dx| dx.is_subnormal()));
+    for (algorithm, plan) in plans::<f32>(shape) {
+        let got = problem.run(&plan, &data, &mut Scratch::new());
+        assert_eq!((got.y, got.dx), (expected.y.clone(), expected.dx.clone()), "{algorithm}");
+    }
+}
+
+#[test]
+fn the_epilogue_is_bias_then_activation() {
+    let leaky = Activation::leaky_relu(0.25).unwrap();
+    for problem in large_problems() {
+        let Problem { shape, batch, .. } = problem;
+        let data = problem.data(reals::<f32>);
+        for (algorithm, plan) in plans::<f32>(shape) {
+            let mut scratch = plan.scratch(batch);
+            let mut forward = |epilogue| {
+                let mut y = vec![0.0; data.dy.len()];
+                plan.forward(batch, &data.x, &data.weight, epilogue, &mut y, &mut scratch).unwrap();
+                y
+            };
+            let mut expected = forward(Epilogue::none());
+            for (index, map) in expected.chunks_mut(shape.output_len() / shape.out_channels()).enumerate() {
+                map.iter_mut().for_each(|z| *z += data.bias[index % shape.out_channels()]);
+            }
+            leaky.apply(&mut expected);
+            let got = forward(Epilogue { bias: Some(&data.bias), activation: leaky });
+            assert_eq!(got, expected, "{shape} by {algorithm}");
+        }
+    }
+}
+
+#[test]
+fn a_plan_of_either_type_can_be_shared_between_threads() {
+    fn check<T: Scalar>() {
+        fn shared<P: Clone + Send + Sync + std::fmt::Debug>(_: &P) {}
+        let shape = Conv2dShape::builder(1, 1, [2, 2], [1, 1]).build().unwrap();
+        shared(&Conv2dPlan::<T>::new(shape, &Options::default()).unwrap());
+    }
+    check::<f32>();
+    check::<f64>();
+}

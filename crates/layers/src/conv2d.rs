@@ -1,0 +1,267 @@
+//! The convolutional layer.
+
+use conv_kernels::{Activation, Conv2dPlan, Conv2dShape, Epilogue, Options, Padding, Scalar, Scratch};
+use ndarray::{ArrayView4, ArrayViewMut4, Ix4};
+
+use crate::{
+    Init, Layer, LayerError, Pass, Phase, Size, State, TensorSpec,
+    random::Stream,
+    split, split_mut,
+    views::{elements, elements_mut, expect_sample},
+};
+
+const CHECKED: &str = "the shapes were checked when the layer was built and the batch entered";
+
+/// A stack of feature maps: `y = σ(x ⋆ w + b)`, images `(N, C, H, W)` to maps `(N, O, OH, OW)`.
+///
+/// Each of the `O` maps slides its own overlay of weights `(C/groups, KH, KW)` over the whole stack of channels below it,
+/// without flipping it (cross-correlation, as in the article), adds its one bias, and applies the activation.
+/// Parameters: `weight` `(O, C/groups, KH, KW)` and `bias` `(O,)`.
+///
+/// Source: "Convolutional Neural Networks: An Intuitive Primer", sections "Feature Map Activation" and
+/// "Chaining Convolutional Layers".
+///
+/// ```
+/// use layers::{Activation, Conv2d, Layer, Solo};
+/// use ndarray::Array4;
+///
+/// // 20 maps of 5x5 overlays on 28x28 images: Nielsen's first layer
+/// let conv = Conv2d::new([1, 28, 28], 20, 5).activation(Activation::Sigmoid).build()?;
+/// let mut conv = Solo::<f32, _>::new(conv, &[1, 28, 28], 0)?;
+/// assert_eq!(conv.layer().describe(), "20 maps 5x5, sigmoid");
+/// assert_eq!(conv.forward(&Array4::zeros((64, 1, 28, 28)))?.dim(), (64, 20, 24, 24));
+/// assert_eq!(conv.params().layout().count(), 520); // 20 x (5 x 5 + 1)
+/// # Ok::<(), layers::LayerError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[doc(alias("FeatureMap", "overlay", "filter"))]
+pub struct Conv2d<T: Scalar> {
+    plan: Conv2dPlan<T>,
+    bias: bool,
+    activation: Activation,
+    init: Init,
+}
+
+// `new` belongs to one element type only so that `Conv2d::new(…)` needs no annotation: it is `build` that chooses the type.
+impl Conv2d<f32> {
+    /// Maps over images of shape `input` = `(C, H, W)`; `kernel_size` is a side, or `[height, width]`.
+    ///
+    /// Stride 1, no padding, a bias, no activation, until the builder is told otherwise. [`Conv2dBuilder::build`] checks the sizes
+    /// and chooses the element type.
+    #[expect(clippy::new_ret_no_self, reason = "a convolution has too many sizes to be made in one call")]
+    pub fn new(input: [usize; 3], out_channels: usize, kernel_size: impl Into<Size>) -> Conv2dBuilder {
+        Conv2dBuilder {
+            input,
+            out_channels,
+            kernel_size: kernel_size.into(),
+            stride: Size::from(1),
+            padding: Padding::NONE,
+            dilation: Size::from(1),
+            groups: 1,
+            bias: true,
+            activation: Activation::Identity,
+            init: None,
+            options: Options::default(),
+        }
+    }
+}
+
+impl<T: Scalar> Conv2d<T> {
+    /// The geometry, and the algorithm of each pass.
+    #[must_use]
+    pub fn plan(&self) -> &Conv2dPlan<T> {
+        &self.plan
+    }
+
+    /// The activation that is applied to the maps.
+    #[must_use]
+    pub fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    /// The lengths of weight and bias.
+    fn lens(&self) -> [usize; 2] {
+        let shape = self.plan.shape();
+        [shape.weight_len(), if self.bias { shape.out_channels() } else { 0 }]
+    }
+}
+
+/// Sizes of a [`Conv2d`], on their way to be checked.
+///
+/// ```
+/// use layers::{Conv2d, Layer, LayerError};
+/// // the maps of a "same" convolution are as large as its input
+/// let conv = Conv2d::new([3, 32, 32], 8, 3).padding(1).build::<f32>()?;
+/// assert_eq!(conv.output_shape(&[3, 32, 32])?, [8, 32, 32]);
+/// // an overlay that does not fit is refused
+/// let error = Conv2d::new([3, 4, 4], 8, 5).build::<f32>().unwrap_err();
+/// assert!(error.to_string().starts_with("the kernel covers 5x5 pixels, more than the padded input 4x4"));
+/// # Ok::<(), LayerError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "call `build` to make the layer"]
+pub struct Conv2dBuilder {
+    input: [usize; 3],
+    out_channels: usize,
+    kernel_size: Size,
+    stride: Size,
+    padding: Padding,
+    dilation: Size,
+    groups: usize,
+    bias: bool,
+    activation: Activation,
+    init: Option<Init>,
+    options: Options,
+}
+
+impl Conv2dBuilder {
+    /// How far the overlay moves at each step (default 1).
+    #[doc(alias = "stride length")]
+    pub fn stride(self, stride: impl Into<Size>) -> Self {
+        Self { stride: stride.into(), ..self }
+    }
+
+    /// Zeros around the image (default none): one number, `[vertical, horizontal]`, or a [`Padding`] for each side its own.
+    pub fn padding(self, padding: impl Into<Padding>) -> Self {
+        Self { padding: padding.into(), ..self }
+    }
+
+    /// The distance between the pixels that neighbouring weights look at (default 1).
+    pub fn dilation(self, dilation: impl Into<Size>) -> Self {
+        Self { dilation: dilation.into(), ..self }
+    }
+
+    /// Cuts channels and maps into groups; each group of maps sees its own group of channels alone (default 1).
+    pub fn groups(self, groups: usize) -> Self {
+        Self { groups, ..self }
+    }
+
+    /// Whether each map has a bias (default yes).
+    pub fn bias(self, bias: bool) -> Self {
+        Self { bias, ..self }
+    }
+
+    /// The activation of the maps (default [`Activation::Identity`]).
+    pub fn activation(self, activation: Activation) -> Self {
+        Self { activation, ..self }
+    }
+
+    /// How the parameters begin (default: [`Init::default_for`] the activation).
+    pub fn init(self, init: Init) -> Self {
+        Self { init: Some(init), ..self }
+    }
+
+    /// What the plan is told, such as an algorithm to use (default: the plan chooses).
+    pub fn options(self, options: Options) -> Self {
+        Self { options, ..self }
+    }
+
+    /// Checks the sizes and plans the passes.
+    ///
+    /// # Errors
+    /// [`LayerError::Kernel`] when the geometry is impossible (a size of zero, an overlay larger than the padded input, groups
+    /// that do not divide the channels) or a forced algorithm cannot compute it; [`LayerError::Zero`] for a `pool_area` of 0.
+    pub fn build<T: Scalar>(self) -> Result<Conv2d<T>, LayerError> {
+        let [channels, height, width] = self.input;
+        let shape = Conv2dShape::builder(channels, self.out_channels, [height, width], self.kernel_size.pair())
+            .stride(self.stride.pair())
+            .padding(self.padding)
+            .dilation(self.dilation.pair())
+            .groups(self.groups)
+            .build()?;
+        let init = self.init.unwrap_or(Init::default_for(self.activation)).check()?;
+        let plan = Conv2dPlan::new(shape, &self.options)?;
+        Ok(Conv2d { plan, bias: self.bias, activation: self.activation, init })
+    }
+}
+
+impl<T: Scalar> Layer<T> for Conv2d<T> {
+    type In = Ix4;
+    type Out = Ix4;
+    type Memo = Scratch<T>;
+
+    fn kind(&self) -> &'static str {
+        "conv"
+    }
+
+    fn describe(&self) -> String {
+        let shape = self.plan.shape();
+        let mut line = format!("{} maps {}", shape.out_channels(), Size::from(shape.kernel()));
+        if shape.stride() != [1, 1] {
+            line += &format!(", stride {}", Size::from(shape.stride()));
+        }
+        if self.activation != Activation::Identity {
+            line += &format!(", {}", self.activation);
+        }
+        line
+    }
+
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, LayerError> {
+        let shape = self.plan.shape();
+        let [height, width] = shape.input();
+        expect_sample(&[shape.in_channels(), height, width], input)?;
+        let [out_height, out_width] = shape.output();
+        Ok(vec![shape.out_channels(), out_height, out_width])
+    }
+
+    fn params(&self) -> Vec<TensorSpec> {
+        let shape = self.plan.shape();
+        let mut tensors = vec![TensorSpec::weight("weight", &shape.weight_dim())];
+        if self.bias {
+            tensors.push(TensorSpec::plain("bias", &[shape.out_channels()]));
+        }
+        tensors
+    }
+
+    fn init(&self, params: &mut [T], stream: &mut Stream) {
+        let [maps, channels, height, width] = self.plan.shape().weight_dim();
+        let fan_out = maps / self.plan.shape().groups() * height * width;
+        let [weight, bias] = split_mut(params, self.lens());
+        self.init.fill(channels * height * width, fan_out, weight, bias, stream);
+    }
+
+    fn macs(&self, _: &[usize]) -> u64 {
+        self.plan.shape().macs()
+    }
+
+    fn memo(&self, input: &Ix4) -> Scratch<T> {
+        self.plan.scratch(input[0])
+    }
+
+    fn forward(
+        &self,
+        state: State<'_, T>,
+        x: ArrayView4<'_, T>,
+        mut y: ArrayViewMut4<'_, T>,
+        scratch: &mut Scratch<T>,
+        _: Phase<'_>,
+    ) {
+        let [weight, bias] = split(state.params, self.lens());
+        let epilogue = Epilogue { bias: self.bias.then_some(bias), activation: self.activation };
+        let batch = x.dim().0;
+        self.plan.forward(batch, elements(&x), weight, epilogue, elements_mut(&mut y), scratch).expect(CHECKED);
+    }
+
+    /// With δ = ∂C/∂z = ∂C/∂y · σ′(z), as in the article: ∂C/∂b sums δ over each map, ∂C/∂w correlates the input with δ,
+    /// ∂C/∂x is the full convolution of w with δ.
+    fn backward(
+        &self,
+        state: State<'_, T>,
+        mut pass: Pass<'_, T, Self>,
+        dx: Option<ArrayViewMut4<'_, T>>,
+        grads: &mut [T],
+    ) {
+        let [weight, _] = split(state.params, self.lens());
+        let [dweight, dbias] = split_mut(grads, self.lens());
+        let (batch, x) = (pass.x.dim().0, elements(&pass.x));
+        let delta = elements_mut(&mut pass.dy);
+        self.activation.backprop(elements(&pass.y), delta);
+        if self.bias {
+            self.plan.bias_gradient(batch, delta, dbias).expect(CHECKED);
+        }
+        self.plan.weight_gradient(batch, x, delta, dweight, pass.memo).expect(CHECKED);
+        if let Some(mut dx) = dx {
+            self.plan.input_gradient(batch, delta, weight, elements_mut(&mut dx), pass.memo).expect(CHECKED);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What can go wrong with a network.
+
+use std::path::PathBuf;
+
+use conv_kernels::KernelError;
+use layers::LayerError;
+
+/// Why a network cannot be built, trained, saved or loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetError {
+    /// A layer cannot be made, or does not fit what comes before it.
+    #[error("{name}: {source}{}", origin(.after))]
+    Layer {
+        /// The layer's name.
+        name: String,
+        /// What is before it, as in `"pool1, which gives (20, 12, 12)"`; empty where that does not matter.
+        after: String,
+        /// What is wrong.
+        source: LayerError,
+    },
+
+    /// A builder method was called where it means nothing.
+    #[error("builder: {method} {problem}")]
+    Builder {
+        /// The call, as in `".stride(2)"`.
+        method: String,
+        /// Why it means nothing there, and what to do.
+        problem: String,
+    },
+
+    /// Two layers have the same name.
+    #[error("two layers are called `{name}`: names must differ, because saved tensors are found by them")]
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+
+    /// A network without layers, without inputs, or too large to be meant.
+    #[error("{0}")]
+    Shape(String),
+
+    /// Images, labels or targets do not fit the network, or one another.
+    #[error("{0}")]
+    Data(String),
+
+    /// A label names a class that the network does not have.
+    #[error("label {label} at index {index}: the network has {classes} outputs, so labels are 0 to {}", .classes - 1)]
+    Label {
+        /// The label.
+        label: u8,
+        /// Where it stands.
+        index: usize,
+        /// How many classes there are.
+        classes: usize,
+    },
+
+    /// A setting of the training run is out of range.
+    #[error("{0}")]
+    Setting(String),
+
+    /// The cost became infinite or NaN.
+    #[error(
+        "the cost became {cost} at epoch {epoch}, step {step} (learning rate {learning_rate}){}: try a smaller learning rate",
+        place(.layer)
+    )]
+    Diverged {
+        /// The epoch, from 1.
+        epoch: u64,
+        /// The step in the epoch, from 1.
+        step: u64,
+        /// The cost.
+        cost: f64,
+        /// The learning rate of that step.
+        learning_rate: f64,
+        /// The first layer whose output is not finite.
+        layer: Option<String>,
+    },
+
+    /// Threads could not be had.
+    #[error(transparent)]
+    Threads(#[from] KernelError),
+
+    /// A file could not be read or written.
+    #[error("{}: {source}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
+    /// A model file is damaged, or not for this network.
+    #[error("{}: {problem}", .path.display())]
+    Model {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+}
+
+fn origin(before: &str) -> String {
+    if before.is_empty() { String::new() } else { format!(" from {before}") }
+}
+
+fn place(layer: &Option<String>) -> String {
+    layer.as_ref().map(|name| format!("; the first output that is not finite is {name}'s")).unwrap_or_default()
+}
+
+/// A shape as people write it: `(3, 4)`, `(5,)`.
+pub(crate) fn dims(shape: &[usize]) -> String {
+    match shape {
+        [one] => format!("({one},)"),
+        _ => format!("({})", shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    }
+}

@@ -1,0 +1,35 @@
+#![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
+#![deny(clippy::print_stdout)]
+
+mod builder;
+pub mod cost;
+mod data;
+mod erased;
+mod error;
+mod evaluate;
+mod execute;
+pub mod metrics;
+pub mod observe;
+pub mod optim;
+mod save;
+mod schedule;
+mod sequential;
+mod spec;
+mod summary;
+mod train;
+mod workspace;
+
+pub use builder::{Pair, SequentialBuilder};
+pub use cost::{Cost, Targets};
+pub use data::{Data, Images, Scaling};
+pub use error::NetError;
+pub use evaluate::Evaluation;
+pub use layers::{Activation, Init, Padding, Scalar};
+pub use observe::{Flow, Observer};
+pub use schedule::{Position, Schedule, ScheduleError};
+pub use sequential::Sequential;
+pub use spec::{InitSpec, LayerSpec, NamedLayer, NetSpec};
+pub use summary::Summary;
+pub use train::{History, Trainer};
+pub use workspace::Workspace;

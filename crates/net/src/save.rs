@@ -1,0 +1,321 @@
+//! Saving and loading: safetensors files with PyTorch's names.
+//!
+//! A file holds the parameters (`conv1.weight`, …) and the buffers (`bn1.running_mean`, …), and in its metadata the
+//! architecture, the scaling of the pixels, and the network's notes. PyTorch reads it without an adapter:
+//! `model.load_state_dict(safetensors.torch.load_file("mnist.safetensors"))`.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    fs, io,
+    path::Path,
+};
+
+use layers::{Arena, Layout, Scalar, TensorSpec};
+use safetensors::{Dtype, SafeTensors, View};
+
+use crate::{NetError, NetSpec, Sequential, SequentialBuilder, builder::Blueprint, error::dims};
+
+/// The metadata key of the architecture.
+const SPEC: &str = "overlay.network";
+/// The prefix of the network's notes.
+const NOTE: &str = "overlay.note.";
+/// A header longer than this is not one of ours, nor one that PyTorch would write for such a network.
+const MAX_HEADER: u64 = 16 << 20;
+
+impl<T: Scalar> Sequential<T> {
+    /// Writes parameters, buffers, architecture and notes to a safetensors file.
+    ///
+    /// The file appears whole or not at all: it is written beside its place and renamed. An older file there stays as it is
+    /// until then.
+    ///
+    /// # Errors
+    /// [`NetError::File`] says what the system said.
+    ///
+    /// ```
+    /// use net::Sequential;
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("model.safetensors");
+    /// let net = Sequential::builder([1, 28, 28]).conv2d(8, 3).dense(10).build(3)?;
+    /// net.save(&path)?;
+    /// let same: Sequential = Sequential::load(&path)?;
+    /// assert_eq!(same.parameters().values(), net.parameters().values());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), NetError> {
+        let path = path.as_ref();
+        let tensors = self.params.tensors().chain(self.buffers.tensors());
+        let tensors = tensors.map(|tensor| (tensor.spec.name.as_str(), Stored::new(tensor.spec, tensor.values)));
+        let bytes = safetensors::serialize(tensors, Some(self.notes()))
+            .map_err(|error| NetError::Model { path: path.into(), problem: format!("cannot be written: {error}") })?;
+        write_atomically(path, &bytes).map_err(|source| NetError::File { path: path.into(), source })
+    }
+
+    /// Reads a network from a file that [`save`](Self::save) wrote.
+    ///
+    /// # Errors
+    /// [`NetError::Model`] says what is damaged or missing. A file with weights alone (PyTorch's) has no architecture: build
+    /// the network and use [`load_weights`](Self::load_weights).
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, NetError> {
+        let path = path.as_ref();
+        let file = ModelFile::read(path)?;
+        let fail = |problem: String| NetError::Model { path: path.into(), problem };
+        let spec = file.metadata.get(SPEC).ok_or_else(|| {
+            fail("it holds weights, but does not say of which network: build the network, then load_weights()".into())
+        })?;
+        let spec: NetSpec =
+            serde_json::from_str(spec).map_err(|error| fail(format!("its architecture cannot be read: {error}")))?;
+        let blueprint = SequentialBuilder::<T>::from(spec).blueprint();
+        let Blueprint { input, scaling, stages, spec } =
+            blueprint.map_err(|error| fail(format!("its architecture does not hold together: {error}")))?;
+        // compared before any memory is taken: a hostile architecture may promise more than the file holds
+        let specs = stages.iter().flat_map(|stage| {
+            let tensors = stage.layer.params().into_iter().chain(stage.layer.buffers());
+            tensors.map(|tensor| TensorSpec { name: format!("{}.{}", stage.name, tensor.name), ..tensor })
+        });
+        file.check(specs.collect()).map_err(fail)?;
+        let mut net = Self::assemble(input, scaling, stages, spec, 0);
+        file.fill(&mut net).map_err(fail)?;
+        Ok(net)
+    }
+
+    /// Reads parameters and buffers into this network, from any safetensors file with the same names and shapes, such as
+    /// PyTorch's `save_file(model.state_dict(), …)`. On an error the network is as it was.
+    ///
+    /// # Errors
+    /// [`NetError::Model`] names the tensors that are missing, unexpected or of another shape.
+    pub fn load_weights(&mut self, path: impl AsRef<Path>) -> Result<(), NetError> {
+        let path = path.as_ref();
+        let file = ModelFile::read(path)?;
+        let fail = |problem: String| NetError::Model { path: path.into(), problem };
+        let specs = |layout: &Layout| layout.iter().map(|(spec, _)| spec.clone()).collect::<Vec<_>>();
+        file.check([specs(self.params.layout()), specs(self.buffers.layout())].concat()).map_err(fail)?;
+        file.fill(self).map_err(fail)
+    }
+
+    fn notes(&self) -> HashMap<String, String> {
+        let notes = self.metadata.iter().map(|(key, value)| (format!("{NOTE}{key}"), value.clone()));
+        let spec = self.spec.as_ref().and_then(|spec| serde_json::to_string(spec).ok());
+        let own = [("format".into(), "pt".into()), ("overlay.version".into(), env!("CARGO_PKG_VERSION").into())];
+        notes.chain(own).chain(spec.map(|spec| (SPEC.into(), spec))).collect()
+    }
+}
+
+/// A tensor on its way into a file.
+struct Stored<'a, T> {
+    dtype: Dtype,
+    shape: &'a [usize],
+    values: &'a [T],
+}
+
+impl<'a, T: Scalar> Stored<'a, T> {
+    fn new(spec: &'a TensorSpec, values: &'a [T]) -> Self {
+        let dtype = match (spec.count, size_of::<T>()) {
+            (true, _) => Dtype::I64,
+            (false, 4) => Dtype::F32,
+            (false, _) => Dtype::F64,
+        };
+        Self { dtype, shape: &spec.shape, values }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let values = self.values.iter().map(|value| value.as_f64());
+        match self.dtype {
+            Dtype::I64 => values.flat_map(|v| (v as i64).to_le_bytes()).collect(),
+            Dtype::F32 => values.flat_map(|v| (v as f32).to_le_bytes()).collect(),
+            _ => values.flat_map(f64::to_le_bytes).collect(),
+        }
+    }
+}
+
+impl<T: Scalar> View for Stored<'_, T> {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Owned(self.bytes())
+    }
+
+    fn data_len(&self) -> usize {
+        self.values.len() * if self.dtype == Dtype::F32 { 4 } else { 8 }
+    }
+}
+
+/// A safetensors file as it was read, its format checked but not its meaning.
+struct ModelFile {
+    bytes: Vec<u8>,
+    metadata: BTreeMap<String, String>,
+}
+
+impl ModelFile {
+    fn read(path: &Path) -> Result<Self, NetError> {
+        let bytes = fs::read(path).map_err(|source| NetError::File { path: path.into(), source })?;
+        let fail = |problem: String| NetError::Model { path: path.into(), problem };
+        let damaged = |error: &dyn std::fmt::Display| {
+            fail(format!("not a whole safetensors file ({error}): save or copy it again"))
+        };
+        let header = header(&bytes).ok_or_else(|| damaged(&"its header does not fit the file"))?;
+        duplicates::check(header).map_err(|error| damaged(&error))?;
+        let (_, read) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(&error))?;
+        SafeTensors::deserialize(&bytes).map_err(|error| damaged(&error))?;
+        let metadata = read.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+        Ok(Self { bytes, metadata })
+    }
+
+    fn tensors(&self) -> SafeTensors<'_> {
+        SafeTensors::deserialize(&self.bytes).expect("deserialized when it was read")
+    }
+
+    /// Whether the file holds just these tensors.
+    fn check(&self, wanted: Vec<TensorSpec>) -> Result<(), String> {
+        let tensors = self.tensors();
+        let mut problems = Vec::new();
+        for spec in &wanted {
+            match tensors.tensor(&spec.name) {
+                Err(_) => problems.push(format!("{} {} is missing", spec.name, dims(&spec.shape))),
+                Ok(found) if found.shape() != spec.shape => {
+                    let (got, wants) = (dims(found.shape()), dims(&spec.shape));
+                    problems.push(format!("{} is {got} in the file, {wants} in the network", spec.name));
+                }
+                Ok(found) if !matches!(found.dtype(), Dtype::F32 | Dtype::F64 | Dtype::I64) => {
+                    problems.push(format!("{} holds {:?}; only F32, F64 and I64 are read", spec.name, found.dtype()));
+                }
+                Ok(_) => {}
+            }
+        }
+        let mut names = tensors.names();
+        names.sort_unstable();
+        for name in names {
+            if !wanted.iter().any(|spec| spec.name == *name) {
+                problems.push(format!("{} is not in the network", printable(name)));
+            }
+        }
+        match problems.len() {
+            0 => Ok(()),
+            n => {
+                let more = if n > 8 { format!("; and {} more", n - 8) } else { String::new() };
+                problems.truncate(8);
+                Err(format!("it does not fit the network: {}{more}", problems.join("; ")))
+            }
+        }
+    }
+
+    /// Fills a network that [`check`](Self::check) has passed; changes nothing when a value is not finite.
+    fn fill<T: Scalar>(&self, net: &mut Sequential<T>) -> Result<(), String> {
+        let tensors = self.tensors();
+        let (mut params, mut buffers) = (net.params.clone(), net.buffers.clone());
+        for arena in [&mut params, &mut buffers] {
+            fill_arena(arena, &tensors)?;
+        }
+        (net.params, net.buffers) = (params, buffers);
+        let notes =
+            self.metadata.iter().filter_map(|(key, value)| Some((key.strip_prefix(NOTE)?.to_string(), value.clone())));
+        net.metadata.extend(notes);
+        Ok(())
+    }
+}
+
+fn fill_arena<T: Scalar>(arena: &mut Arena<T>, tensors: &SafeTensors<'_>) -> Result<(), String> {
+    let layout = arena.layout().clone();
+    for (spec, range) in layout.iter() {
+        let tensor = tensors.tensor(&spec.name).map_err(|error| format!("{}: {error}", spec.name))?;
+        let values = &mut arena.values_mut()[range];
+        match tensor.dtype() {
+            Dtype::F32 => copy(values, tensor.data(), |bytes| f64::from(f32::from_le_bytes(bytes))),
+            Dtype::F64 => copy(values, tensor.data(), f64::from_le_bytes),
+            _ => copy(values, tensor.data(), |bytes| i64::from_le_bytes(bytes) as f64),
+        }
+        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+            return Err(format!(
+                "{} holds {} at index {index}: a network with it would answer NaN",
+                spec.name, values[index]
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn copy<T: Scalar, const N: usize>(values: &mut [T], bytes: &[u8], number: impl Fn([u8; N]) -> f64) {
+    for (value, bytes) in values.iter_mut().zip(bytes.as_chunks::<N>().0) {
+        *value = T::of(number(*bytes));
+    }
+}
+
+/// The JSON header: its length stands in the first 8 bytes.
+fn header(bytes: &[u8]) -> Option<&[u8]> {
+    let (len, rest) = bytes.split_first_chunk::<8>()?;
+    let len = u64::from_le_bytes(*len);
+    if len > MAX_HEADER { None } else { rest.get(..usize::try_from(len).ok()?) }
+}
+
+/// A name from a file, fit for a terminal.
+fn printable(name: &str) -> String {
+    let short: String = name.chars().take(64).collect();
+    let dots = if short.len() < name.len() { "…" } else { "" };
+    format!("`{}{dots}`", short.escape_debug())
+}
+
+fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use io::Write as _;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        // as other programs make files: readable as the umask says, not by the owner alone
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    // so that the new name survives a power cut; not every system can sync a folder
+    if let Ok(folder) = fs::File::open(folder) {
+        let _ = folder.sync_all();
+    }
+    Ok(())
+}
+
+/// The format forbids a name twice; its parser keeps the last one silently.
+mod duplicates {
+    use std::{collections::HashSet, fmt};
+
+    use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+
+    pub(super) fn check(header: &[u8]) -> Result<(), serde_json::Error> {
+        serde_json::from_slice::<Unique>(header).map(|_| ())
+    }
+
+    struct Unique;
+
+    impl<'de> Deserialize<'de> for Unique {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_map(Names)
+        }
+    }
+
+    struct Names;
+
+    impl<'de> Visitor<'de> for Names {
+        type Value = Unique;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a JSON object of tensors")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Unique, A::Error> {
+            let mut seen = HashSet::new();
+            while let Some((name, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
+                if let Some(twice) = seen.replace(name) {
+                    return Err(A::Error::custom(format!("the tensor {} is there twice", super::printable(&twice))));
+                }
+            }
+            Ok(Unique)
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Networks as data: what a model file says about its architecture.
+
+use layers::{
+    Activate, Activation, AvgPool2d, BatchNorm2d, Conv2d, Dense, Dropout, Flatten, Init, Layer, LayerError, MaxPool2d,
+    Padding, Scalar,
+};
+use ndarray::{Ix2, Ix4};
+use serde::{Deserialize, Serialize};
+
+use crate::{data::Scaling, erased::Erased};
+
+/// A network's architecture, as stored in a model file.
+///
+/// ```
+/// use net::{NetSpec, Sequential};
+/// let net = Sequential::builder([1, 28, 28]).conv2d(20, 5).max_pool2d(2).dense(10).build(0)?;
+/// let spec: NetSpec = net.spec().expect("no layer of the user's own").clone();
+/// let json = serde_json::to_string(&spec)?;
+/// assert_eq!(serde_json::from_str::<NetSpec>(&json)?, spec);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetSpec {
+    /// The shape of one sample, without the batch axis.
+    pub input: Vec<usize>,
+    /// How bytes become numbers.
+    pub scaling: Scaling,
+    /// The layers, in order, by name.
+    pub layers: Vec<NamedLayer>,
+}
+
+/// A layer and its name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedLayer {
+    /// The name, which begins the names of its tensors.
+    pub name: String,
+    /// What it is.
+    pub layer: LayerSpec,
+}
+
+/// A layer whose sizes are those of whatever comes before it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayerSpec {
+    /// [`layers::Conv2d`].
+    Conv2d {
+        /// The number of feature maps.
+        out_channels: usize,
+        /// Rows and columns of the overlay.
+        kernel_size: [usize; 2],
+        /// Rows and columns that it moves by.
+        stride: [usize; 2],
+        /// Zeros around the image: top, bottom, left, right.
+        padding: [usize; 4],
+        /// Rows and columns between neighbouring weights.
+        dilation: [usize; 2],
+        /// Groups of channels that do not meet.
+        groups: usize,
+        /// Whether a bias is added.
+        bias: bool,
+        /// What is applied to the sum.
+        #[serde(with = "ActivationSpec")]
+        activation: Activation,
+        /// How weights start; `None` is the default for the activation.
+        init: Option<InitSpec>,
+    },
+    /// [`layers::Dense`].
+    Dense {
+        /// The number of neurons.
+        outputs: usize,
+        /// Whether a bias is added.
+        bias: bool,
+        /// What is applied to the sum.
+        #[serde(with = "ActivationSpec")]
+        activation: Activation,
+        /// How weights start; `None` is the default for the activation.
+        init: Option<InitSpec>,
+    },
+    /// [`layers::MaxPool2d`].
+    MaxPool2d {
+        /// Rows and columns of the window.
+        window: [usize; 2],
+        /// Rows and columns that it moves by.
+        stride: [usize; 2],
+    },
+    /// [`layers::AvgPool2d`].
+    AvgPool2d {
+        /// Rows and columns of the window.
+        window: [usize; 2],
+        /// Rows and columns that it moves by.
+        stride: [usize; 2],
+    },
+    /// [`layers::Activate`].
+    Activation {
+        /// The function.
+        #[serde(with = "ActivationSpec")]
+        activation: Activation,
+    },
+    /// [`layers::Dropout`].
+    Dropout {
+        /// The probability of dropping a value.
+        probability: f64,
+    },
+    /// [`layers::BatchNorm2d`].
+    BatchNorm2d {
+        /// Added to the variance.
+        epsilon: f64,
+        /// The weight of the newest batch in the running statistics.
+        momentum: f64,
+    },
+    /// [`layers::Flatten`].
+    Flatten {},
+}
+
+impl LayerSpec {
+    /// A convolution with `kernel_size` overlays, everything else at its default.
+    #[must_use]
+    pub fn conv2d(out_channels: usize, kernel_size: [usize; 2]) -> Self {
+        Self::Conv2d {
+            out_channels,
+            kernel_size,
+            stride: [1, 1],
+            padding: [0; 4],
+            dilation: [1, 1],
+            groups: 1,
+            bias: true,
+            activation: Activation::Identity,
+            init: None,
+        }
+    }
+
+    /// A fully connected layer.
+    #[must_use]
+    pub fn dense(outputs: usize) -> Self {
+        Self::Dense { outputs, bias: true, activation: Activation::Identity, init: None }
+    }
+
+    /// What the layer is called when nobody gives it a name; a number follows.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Conv2d { .. } => "conv",
+            Self::Dense { .. } => "fc",
+            Self::MaxPool2d { .. } | Self::AvgPool2d { .. } => "pool",
+            Self::Activation { activation } => Layer::<f32>::kind(&Activate::<Ix2>::new(*activation)),
+            Self::Dropout { .. } => "drop",
+            Self::BatchNorm2d { .. } => "bn",
+            Self::Flatten {} => "flatten",
+        }
+    }
+
+    /// The layer, made for samples of shape `input`.
+    pub(crate) fn make<T: Scalar>(&self, input: &[usize]) -> Result<Box<dyn Erased<T>>, LayerError> {
+        Ok(match *self {
+            Self::Conv2d { out_channels, kernel_size, stride, padding, dilation, groups, bias, activation, init } => {
+                let [top, bottom, left, right] = padding;
+                let layer = Conv2d::new(image(input)?, out_channels, kernel_size)
+                    .stride(stride)
+                    .padding(Padding { top, bottom, left, right })
+                    .dilation(dilation)
+                    .groups(groups)
+                    .bias(bias)
+                    .activation(activation)
+                    .init(init.map_or_else(|| Init::default_for(activation), Init::from));
+                Box::new(layer.build::<T>()?)
+            }
+            Self::Dense { outputs, bias, activation, init } => {
+                let layer = Dense::new(input.iter().product(), outputs)
+                    .bias(bias)
+                    .activation(activation)
+                    .init(init.map_or_else(|| Init::default_for(activation), Init::from));
+                Box::new(layer.build::<T>()?)
+            }
+            Self::MaxPool2d { window, stride } => {
+                Box::new(MaxPool2d::new(image(input)?, window).stride(stride).build()?)
+            }
+            Self::AvgPool2d { window, stride } => {
+                Box::new(AvgPool2d::new(image(input)?, window).stride(stride).build()?)
+            }
+            Self::Activation { activation } if input.len() == 3 => Box::new(Activate::<Ix4>::new(activation)),
+            Self::Activation { activation } => Box::new(Activate::<Ix2>::new(activation)),
+            Self::Dropout { probability } if input.len() == 3 => Box::new(Dropout::<Ix4>::new(probability)?),
+            Self::Dropout { probability } => Box::new(Dropout::<Ix2>::new(probability)?),
+            Self::BatchNorm2d { epsilon, momentum } => {
+                Box::new(BatchNorm2d::new(image(input)?).epsilon(epsilon).momentum(momentum).build()?)
+            }
+            Self::Flatten {} => Box::new(Flatten::new()),
+        })
+    }
+}
+
+/// The sizes of an image, or the error that says what is wrong.
+fn image(input: &[usize]) -> Result<[usize; 3], LayerError> {
+    let wants = "images (channels, rows, columns)";
+    input.try_into().map_err(|_| LayerError::InputShape { wants: wants.into(), got: input.to_vec() })
+}
+
+/// [`Activation`] as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Activation", rename_all = "snake_case")]
+enum ActivationSpec {
+    Identity,
+    Sigmoid,
+    Tanh,
+    Relu,
+    LeakyRelu { slope: f64 },
+}
+
+/// [`Init`] as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InitSpec {
+    /// [`Init::StandardNormal`].
+    StandardNormal,
+    /// [`Init::HeNormal`].
+    HeNormal,
+    /// [`Init::GlorotUniform`].
+    GlorotUniform,
+    /// [`Init::NielsenFanIn`].
+    NielsenFanIn,
+    /// [`Init::NielsenFanOut`].
+    NielsenFanOut {
+        /// The area of the pooling window that follows.
+        pool_area: usize,
+    },
+    /// [`Init::PyTorch`].
+    PyTorch,
+    /// [`Init::Zeros`].
+    Zeros,
+}
+
+impl From<InitSpec> for Init {
+    fn from(spec: InitSpec) -> Self {
+        match spec {
+            InitSpec::StandardNormal => Self::StandardNormal,
+            InitSpec::HeNormal => Self::HeNormal,
+            InitSpec::GlorotUniform => Self::GlorotUniform,
+            InitSpec::NielsenFanIn => Self::NielsenFanIn,
+            InitSpec::NielsenFanOut { pool_area } => Self::NielsenFanOut { pool_area },
+            InitSpec::PyTorch => Self::PyTorch,
+            InitSpec::Zeros => Self::Zeros,
+        }
+    }
+}
+
+impl From<Init> for InitSpec {
+    fn from(init: Init) -> Self {
+        match init {
+            Init::StandardNormal => Self::StandardNormal,
+            Init::HeNormal => Self::HeNormal,
+            Init::GlorotUniform => Self::GlorotUniform,
+            Init::NielsenFanIn => Self::NielsenFanIn,
+            Init::NielsenFanOut { pool_area } => Self::NielsenFanOut { pool_area },
+            Init::PyTorch => Self::PyTorch,
+            Init::Zeros => Self::Zeros,
+        }
+    }
+}
