@@ -20,10 +20,12 @@ pub(crate) fn pass_lanes(shape: &Conv2dShape, batch: usize) -> usize {
     lanes(shape.macs().saturating_mul(batch as u64))
 }
 
-/// Channels are cut at multiples of this: at whole groups, else so that a cell still has enough of them to be worth
-/// the column matrix, which each cell makes for itself.
-pub(crate) fn channel_unit(shape: &Conv2dShape, channels: usize) -> usize {
-    if shape.groups() > 1 { channels / shape.groups() } else { 128 }
+/// A product of this many rows is worth the making of its other operand.
+pub(crate) const ENOUGH_ROWS: usize = 128;
+
+/// Channels are cut at multiples of this: at whole groups, or at `enough` of them where there is one group.
+pub(crate) fn channel_unit(shape: &Conv2dShape, channels: usize, enough: usize) -> usize {
+    if shape.groups() > 1 { channels / shape.groups() } else { enough }
 }
 
 /// The parts of each group that lie in `channels`: `(group, channels of the group, counted within it)`.
@@ -88,7 +90,7 @@ impl Partials {
         partials.fill(T::ZERO);
 
         let dim = [self.lanes, shape.out_channels(), shape.taps()];
-        let units = [1, channel_unit(shape, shape.out_channels()), shape.taps()];
+        let units = [1, channel_unit(shape, shape.out_channels(), ENOUGH_ROWS), shape.taps()];
         let cuts = Cuts::new(self.cells, dim, units, [0, 1, 2]);
         let whole = Cell::whole(view3(dim, partials), cells);
         grid(whole, cuts, self.cell_len, &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {

@@ -49,8 +49,8 @@ fn feature_map<W: Write>(report: &mut Report<W>, golden: &Demo) -> anyhow::Resul
     report.check("cl.w", &cl.params().tensor("weight")?, &golden.w_after.array()?)?;
     report.check("cl.b", &cl.params().tensor("bias")?, &golden.b_after.array()?)?;
     report.text(
-        "z is above 20 everywhere, the neurons are saturated, and the gradients all but zero: w and b have hardly\n\
-         moved. The section after this one has the same step with a smaller input.",
+        "z is above 20 everywhere: the neurons are saturated, the gradients all but zero, w and b have hardly\n\
+         moved. The next section has the same step with a smaller input.",
     )?;
     Ok(())
 }

@@ -7,32 +7,35 @@ use crate::equality::Number;
 /// Columns of the report.
 pub(crate) const WIDTH: usize = 100;
 
-/// Elements of a row, and rows of a matrix, that are shown before an ellipsis stands for the rest.
-const SHOWN: usize = 5;
+/// Arrays of at most this many elements are shown whole.
+const SHORT: usize = 20;
+
+/// Of longer ones so much is shown along each axis; an ellipsis stands for the rest.
+const SHOWN: usize = 3;
 
 /// The lines of an array: brackets around each axis, elements right-aligned.
 pub(crate) fn lines<T: Number>(array: ArrayViewD<'_, T>, scientific: bool) -> Vec<String> {
     let width = array.iter().map(|value| value.show(scientific).chars().count()).max().unwrap_or(0);
-    block(array, scientific, width)
+    let shown = if array.len() > SHORT { SHOWN } else { SHORT };
+    block(array, shown, &|value| format!("{:>width$}", value.show(scientific)))
 }
 
-fn block<T: Number>(array: ArrayViewD<'_, T>, scientific: bool, width: usize) -> Vec<String> {
+fn block<T>(array: ArrayViewD<'_, T>, shown: usize, cell: &impl Fn(&T) -> String) -> Vec<String> {
     match array.ndim() {
-        0 => array.iter().map(|value| value.show(scientific)).collect(),
+        0 => array.iter().map(cell).collect(),
         1 => {
-            let mut cells: Vec<_> =
-                array.iter().take(SHOWN).map(|value| format!("{:>width$}", value.show(scientific))).collect();
-            cells.extend((array.len() > SHOWN).then(|| "…".into()));
+            let mut cells: Vec<_> = array.iter().take(shown).map(cell).collect();
+            cells.extend((array.len() > shown).then(|| "…".into()));
             vec![format!("[{}]", cells.join(", "))]
         }
         _ => {
             let count = array.len_of(Axis(0));
             let mut lines: Vec<String> = Vec::new();
-            for part in array.outer_iter().take(SHOWN) {
+            for part in array.outer_iter().take(shown) {
                 close(&mut lines, ",");
-                lines.extend(block(part, scientific, width).into_iter().map(|line| format!(" {line}")));
+                lines.extend(block(part, shown, cell).into_iter().map(|line| format!(" {line}")));
             }
-            if count > SHOWN {
+            if count > shown {
                 close(&mut lines, ",");
                 lines.push(" …".into());
             }
@@ -81,8 +84,8 @@ mod tests {
     #[test]
     fn long_arrays_are_cut() {
         let lines = lines(Array2::<i64>::zeros((10, 20)).into_dyn().view(), false);
-        assert_eq!((lines.len(), lines[0].as_str()), (6, "[[0, 0, 0, 0, 0, …],"));
-        assert_eq!(lines[5], " …]");
+        assert_eq!((lines.len(), lines[0].as_str()), (4, "[[0, 0, 0, …],"));
+        assert_eq!(lines[3], " …]");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::ops::Range;
 use ndarray::{ArrayView2, ArrayViewMut2, ArrayViewMut3, Axis, s};
 
 use super::columns::{gather, scatter};
-use super::{Partials, channel_unit, finish, groups_within, pass_lanes};
+use super::{ENOUGH_ROWS, Partials, channel_unit, finish, groups_within, pass_lanes};
 use crate::scratch::aligned;
 use crate::threads::{Cell, Cuts, grid, view3};
 use crate::{Algorithm, Conv2dShape, Epilogue, Scalar};
@@ -100,7 +100,8 @@ impl<'a> Product<'a> {
     ) {
         let (_, maps) = self.group();
         let dim = [self.batch, self.shape.out_channels(), self.shape.out_pixels()];
-        let units = [1, channel_unit(self.shape, dim[1]), MIN_COLUMNS];
+        // Each cell makes the column matrix for itself.
+        let units = [1, channel_unit(self.shape, dim[1], ENOUGH_ROWS), MIN_COLUMNS];
         let cuts = Cuts::new(pass_lanes(self.shape, self.batch), dim, units, [0, 2, 1]);
         let whole = Cell::whole(view3(dim, y), scratch);
         grid(whole, cuts, self.block_len::<T>(), &|cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
@@ -126,11 +127,12 @@ impl<'a> Product<'a> {
     pub(crate) fn input_gradient<T: Scalar>(&self, dy: &[T], weight: &[T], dx: &mut [T], scratch: &mut [T]) {
         let (depth, maps) = self.group();
         let dim = [self.batch, self.shape.in_channels(), self.shape.in_pixels()];
-        // Underlays overlap, so images are not cut into strips here, but into channels.
-        let units = [1, channel_unit(self.shape, dim[1]), dim[2]];
+        // Underlays overlap, so images are not cut into strips here, but into channels, of which each makes a row for
+        // every kernel element.
+        let elements = self.shape.kernel()[0] * self.shape.kernel()[1];
+        let units = [1, channel_unit(self.shape, dim[1], ENOUGH_ROWS.div_ceil(elements)), dim[2]];
         let cuts = Cuts::new(pass_lanes(self.shape, self.batch), dim, units, [0, 1, 2]);
         let whole = Cell::whole(view3(dim, dx), scratch);
-        let elements = self.shape.kernel()[0] * self.shape.kernel()[1];
         grid(whole, cuts, self.block_len::<T>(), &|cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
             let Cell { view: mut dx, start: [first_image, first_channel, _], scratch } = cell;
             let (columns, gradients) = scratch.split_at_mut(self.block_lens::<T>().0);
