@@ -1,1 +1,77 @@
-//! stub
+//! The book of overlay. It is read in `src/`, as it stands or with [mdBook](https://rust-lang.github.io/mdBook/); here each
+//! chapter is a module, so that `cargo test -p overlay-book` compiles and runs every snippet.
+
+#[doc = include_str!("src/introduction.md")]
+pub mod introduction {}
+
+#[doc = include_str!("src/the-article.md")]
+pub mod the_article {}
+
+#[doc = include_str!("src/translation.md")]
+pub mod translation {}
+
+#[doc = include_str!("src/errata.md")]
+pub mod errata {}
+
+#[doc = include_str!("src/notation.md")]
+pub mod notation {}
+
+#[doc = include_str!("src/kernels.md")]
+pub mod kernels {}
+
+#[doc = include_str!("src/training.md")]
+pub mod training {}
+
+#[doc = include_str!("src/saving.md")]
+pub mod saving {}
+
+#[doc = include_str!("src/data.md")]
+pub mod data {}
+
+#[doc = include_str!("src/decisions.md")]
+pub mod decisions {}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    const SRC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+
+    #[test]
+    fn every_chapter_is_listed_and_tested() {
+        let summary = fs::read_to_string(Path::new(SRC).join("SUMMARY.md")).unwrap();
+        let modules = include_str!("lib.rs");
+        for file in fs::read_dir(SRC).unwrap() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            if name != "SUMMARY.md" {
+                assert!(summary.contains(&format!("]({name})")), "{name} is not in SUMMARY.md");
+                assert!(modules.contains(&format!("include_str!(\"src/{name}\")")), "{name} is not in lib.rs");
+            }
+        }
+    }
+
+    #[test]
+    fn links_between_files_lead_somewhere() {
+        for file in fs::read_dir(SRC).unwrap() {
+            let path = file.unwrap().path();
+            let text = fs::read_to_string(&path).unwrap();
+            for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+                let target = link.split('#').next().unwrap();
+                if !target.is_empty() && !target.contains("://") && !target.contains(char::is_whitespace) {
+                    assert!(Path::new(SRC).join(target).exists(), "{}: {link}", path.display());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_snippet_is_skipped() {
+        for file in fs::read_dir(SRC).unwrap() {
+            let path = file.unwrap().path();
+            for line in fs::read_to_string(&path).unwrap().lines().filter(|line| line.starts_with("```rust")) {
+                assert_eq!(line, "```rust", "{}", path.display());
+            }
+        }
+    }
+}

@@ -9,9 +9,7 @@ use crate::report::{Report, rust};
 
 pub(crate) fn run<W: Write>(report: &mut Report<W>, golden: &FeatureMap) -> anyhow::Result<()> {
     report.section("The same feature map as a layer", "the listing in Python")?;
-    report.text(
-        "Solo is one layer with its parameters, its last pass and its gradient: what the article's classes hold.",
-    )?;
+    report.text("Solo holds what the article's classes hold: parameters, the last pass, its gradient.")?;
     let (a_prev, a_gradient) = (golden.input.shaped((1, 1, 3, 3))?, golden.a_gradient.shaped((1, 1, 2, 2))?);
     let (w, b) = (golden.w.shaped((1, 1, 2, 2))?.into_dyn(), golden.b.shaped(1)?.into_dyn());
 

@@ -12,14 +12,12 @@ use crate::report::{Report, rust};
 
 pub(crate) fn run<W: Write>(report: &mut Report<W>, golden: &Chained) -> anyhow::Result<()> {
     report.section("Chaining: two feature maps over three", "the article's prose, in Python")?;
-    report.text(
-        "The article describes this layer without code: 6x6 maps, 3x3 filters; the numbers are numpy's for seed 3.",
-    )?;
+    report.text("The article describes this layer without code. The numbers are numpy's for seed 3.")?;
     let (stack, filters) = (golden.x.shaped((3, 6, 6))?, golden.w.shaped((2, 3, 3, 3))?);
     let (b, a_gradient) = (golden.b.shaped(2)?, golden.a_gradient.shaped((2, 4, 4))?);
 
     report.text(
-        "\"cross-correlate the 3-d matrix representing the feature maps [...] with the 3-d matrix [...] filters\"",
+        "\"cross-correlate the 3-d matrix representing the feature maps [...] with [...] the\n corresponding filters\"",
     )?;
     rust!(report, let z0 = correlate(&stack, &filter(&filters, 0), Mode::Valid)? + b[0]);
     rust!(report, let z1 = correlate(&stack, &filter(&filters, 1), Mode::Valid)? + b[1]);

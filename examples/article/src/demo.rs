@@ -29,9 +29,8 @@ fn feature_map<W: Write>(report: &mut Report<W>, golden: &Demo) -> anyhow::Resul
     let (w, b) = (draws.feature_map_w.shaped((1, 1, 2, 2))?.into_dyn(), draws.feature_map_b.shaped(1)?.into_dyn());
     rust!(report, let conv = Conv2d::new([1, 4, 5], 1, overlay_shape).activation(Activation::Sigmoid).build()?);
     rust!(report, let mut cl = Solo::<f64, _>::new(conv, &[1, 4, 5], 0)?);
-    report.rust("cl.params_mut().set(\"weight\", &w)?; cl.params_mut().set(\"bias\", &b)? // numpy's draws")?;
-    cl.params_mut().set("weight", &w)?;
-    cl.params_mut().set("bias", &b)?;
+    rust!(report, cl.params_mut().set("weight", &w)?);
+    rust!(report, cl.params_mut().set("bias", &b)?);
 
     report.python("cl.feed_forward()")?;
     rust!(report, let a = cl.forward(&input_data.clone().into_shape_with_order((1, 1, 4, 5))?)?);
@@ -58,15 +57,14 @@ fn feature_map<W: Write>(report: &mut Report<W>, golden: &Demo) -> anyhow::Resul
 fn max_pooling_map<W: Write>(report: &mut Report<W>, golden: &Demo) -> anyhow::Result<()> {
     let (draws, golden) = (&golden.draws, &golden.max_pool);
     report.python("max_pool_input_data = np.array([[8,0,11,1,6],[10,2,4,14,17],[5,16,19,15,7],[12,13,9,18,3]])")?;
-    let rows = array![[8, 0, 11, 1, 6], [10, 2, 4, 14, 17], [5, 16, 19, 15, 7], [12, 13, 9, 18, 3]];
-    let max_pool_input_data = rows.mapv(f64::from).into_shape_with_order((1, 1, 4, 5))?;
-    report.rust("let max_pool_input_data = array![[[[8., 0., 11., 1., 6.], ...]]]")?;
+    rust!(report, let rows = array![[8, 0, 11, 1, 6], [10, 2, 4, 14, 17], [5, 16, 19, 15, 7], [12, 13, 9, 18, 3]]);
+    rust!(report, let input = rows.mapv(f64::from).into_shape_with_order((1, 1, 4, 5))?);
 
     report.python("mpl = MaxPoolingMap(max_pool_input_data, overlay_shape)")?;
     rust!(report, let pool = MaxPool2d::new([1, 4, 5], 2).stride(1).build()?);
     rust!(report, let mut mpl = Solo::<f64, _>::new(pool, &[1, 4, 5], 0)?);
     report.python("mpl.feed_forward()")?;
-    rust!(report, let max_values = mpl.forward(&max_pool_input_data)?);
+    rust!(report, let max_values = mpl.forward(&input)?);
     report.check("mpl.max_values", &max_values, &golden.max_values.array()?)?;
     report.check("mpl.max_positions", &positions(&mpl, [3, 4], 5)?, &golden.max_positions.array()?)?;
 
@@ -83,9 +81,8 @@ fn fully_connected_layer<W: Write>(report: &mut Report<W>, golden: &Demo) -> any
     report.python("fcl = FullyConnectedLayer(input_data, 10)")?;
     rust!(report, let dense = Dense::new(20, 10).activation(Activation::Sigmoid).build()?);
     rust!(report, let mut fcl = Solo::<f64, _>::new(dense, &[20], 0)?);
-    report.rust("fcl.params_mut().set(\"weight\", &w)?; fcl.params_mut().set(\"bias\", &b)? // numpy's draws")?;
-    fcl.params_mut().set("weight", &w)?;
-    fcl.params_mut().set("bias", &b)?;
+    rust!(report, fcl.params_mut().set("weight", &w)?);
+    rust!(report, fcl.params_mut().set("bias", &b)?);
 
     report.python("fcl.feed_forward()")?;
     let input_data = Array2::from_shape_fn((1, 20), |(_, i)| i as f64);

@@ -4,8 +4,8 @@ use ndarray::{Array, ArrayD, ArrayRef, Dimension};
 
 /// What the report says of it, for its first lines.
 pub(crate) const RULE: &str = "\
-Integers and positions are equal when they are the same. Floats are equal when they differ by at most
-1e-12 of their size, or by 1e-15: where a neuron is saturated, the listing's own
+Integers and positions are equal when they are the same. Floats are equal when they differ by at
+most 1e-12 of their size, or by 1e-15: where a neuron is saturated, the listing's own
 sigmoid(z)*(1-sigmoid(z)) is no more exact than that.";
 
 /// A number of the article.

@@ -5,24 +5,27 @@ use ndarray::Array2;
 
 /// `1.0/(1.0+np.exp(-z))`, element by element.
 pub(crate) fn sigmoid(z: &Array2<f64>) -> Array2<f64> {
-    let mut a = z.to_owned();
-    a.as_slice_mut().map(|a| Activation::Sigmoid.apply(a));
-    a
+    let mut a: Vec<f64> = z.iter().copied().collect();
+    Activation::Sigmoid.apply(&mut a);
+    matrix(z.dim(), a)
 }
 
-/// `sigmoid(z)*(1-sigmoid(z))`: the kernel multiplies a gradient by it, here by ones.
+/// `sigmoid(z)*(1-sigmoid(z))`: what a gradient of ones becomes.
 pub(crate) fn sigmoid_prime(z: &Array2<f64>) -> Array2<f64> {
     dc_db(z, &Array2::ones(z.dim()))
 }
 
-/// `sigmoid_prime(z) * dc_da`: the derivative of the cost by each neuron's z, and so by its bias.
+/// `sigmoid_prime(z) * dc_da`: the derivative of the cost by each neuron's z, and so by its bias. The kernel takes the
+/// derivative from a = σ(z).
 pub(crate) fn dc_db(z: &Array2<f64>, dc_da: &Array2<f64>) -> Array2<f64> {
-    let a = sigmoid(z);
-    let mut dc_db = dc_da.to_owned();
-    if let (Some(a), Some(dc_db)) = (a.as_slice(), dc_db.as_slice_mut()) {
-        Activation::Sigmoid.backprop(a, dc_db);
-    }
-    dc_db
+    let a: Vec<f64> = sigmoid(z).into_iter().collect();
+    let mut gradient: Vec<f64> = dc_da.iter().copied().collect();
+    Activation::Sigmoid.backprop(&a, &mut gradient);
+    matrix(z.dim(), gradient)
+}
+
+fn matrix(shape: (usize, usize), values: Vec<f64>) -> Array2<f64> {
+    Array2::from_shape_vec(shape, values).expect("there is one value for each z")
 }
 
 /// `(rows - overlay_rows + 1, columns - overlay_columns + 1)`; an overlay that does not fit is an error here.
