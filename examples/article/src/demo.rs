@@ -13,6 +13,7 @@ use crate::report::{Report, rust};
 
 pub(crate) fn run<W: Write>(report: &mut Report<W>, golden: &Demo) -> anyhow::Result<()> {
     report.section("The demo at the end of the listing, after np.random.seed(0)", "the listing in Python")?;
+    report.text("Weights, biases and the random gradients are those that numpy draws there.")?;
     feature_map(report, golden)?;
     max_pooling_map(report, golden)?;
     fully_connected_layer(report, golden)

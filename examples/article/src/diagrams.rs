@@ -12,10 +12,7 @@ use crate::report::{Report, rust};
 pub(crate) fn run<W: Write>(report: &mut Report<W>, golden: &FeatureMap) -> anyhow::Result<()> {
     report
         .section("A feature map: 3x3 input, 2x2 overlay, with correlate2d and convolve2d", "the listing in Python")?;
-    report.text(
-        "The article's diagrams have letters where numbers could be. Here the input is 0.1 to 0.9; w, b and\n\
-         a_gradient are numpy's for seed 7.",
-    )?;
+    report.text("The article's diagrams with numbers: input 0.1 to 0.9; w, b and a_gradient numpy's for seed 7.")?;
     let (a_prev, w) = (golden.input.shaped((3, 3))?, golden.w.shaped((2, 2))?);
     let (b, a_gradient) = (golden.b.shaped((1, 1))?, golden.a_gradient.shaped((2, 2))?);
 

@@ -1,4 +1,4 @@
-//! The diagram of the section "Max Pooling": the one diagram that has numbers.
+//! The diagram of the section "Max Pooling", with its own numbers.
 
 use std::io::Write;
 

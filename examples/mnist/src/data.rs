@@ -10,9 +10,17 @@ pub(crate) fn load(args: &DataArgs) -> anyhow::Result<Mnist> {
     if let Some(dir) = &args.data {
         loader = loader.dir(dir);
     }
-    let data = loader.load_or_sample_with(&mut tell)?;
-    if let Some(reason) = data.fallback_reason() {
-        output::note(&format!("data    {reason}"));
+    let mut failure = None;
+    let data = loader.load_or_sample_with(&mut |event| match event {
+        DownloadEvent::Started { file, url } => output::note(&format!("data    fetching {file} from {url}")),
+        DownloadEvent::MirrorFailed { reason, .. } => failure = Some(reason.to_string()),
+        _ => {}
+    })?;
+    if data.fallback_reason().is_some() {
+        let why = failure.map_or_else(String::new, |reason| format!(", nor downloaded ({reason})"));
+        output::note(&format!(
+            "data    all of MNIST was not found{why}: using the bundled sample; --data DIR names a folder that has it"
+        ));
     }
     output::line(&format!(
         "data    {} training and {} test images: {}",
@@ -21,13 +29,4 @@ pub(crate) fn load(args: &DataArgs) -> anyhow::Result<Mnist> {
         data.source
     ))?;
     Ok(data)
-}
-
-/// What a download has to say; its progress in between is too quick to be worth a line.
-fn tell(event: DownloadEvent<'_>) {
-    match event {
-        DownloadEvent::Started { file, url } => output::note(&format!("data    fetching {file} from {url}")),
-        DownloadEvent::MirrorFailed { file, reason, .. } => output::note(&format!("data    {file}: {reason}")),
-        _ => {}
-    }
 }

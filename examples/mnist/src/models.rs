@@ -63,7 +63,8 @@ pub(crate) fn trainer<'o>(args: &TrainArgs, train: usize) -> Trainer<'o, f32> {
             .schedule(Schedule::OneCycle { warmup: 0.1, start: 0.1, end: 0.001 }),
         // the settings of the article's family: plain gradient descent on the quadratic cost
         Model::Sigmoid | Model::Mlp => {
-            Trainer::new(Sgd::new(args.lr.unwrap_or(3.0))).batch_size(batch_size(10)).cost(cost::Quadratic::new())
+            let rate = if args.model == Model::Mlp { 3.0 } else { 1.0 };
+            Trainer::new(Sgd::new(args.lr.unwrap_or(rate))).batch_size(batch_size(10)).cost(cost::Quadratic::new())
         }
     };
     trainer.epochs(epochs).seed(args.seed)
