@@ -1,6 +1,9 @@
 //! The book of overlay. It is read in `src/`, as it stands or with [mdBook](https://rust-lang.github.io/mdBook/); here each
 //! chapter is a module, so that `cargo test -p overlay-book` compiles and runs every snippet.
 
+#[doc = include_str!("../README.md")]
+pub mod readme {}
+
 #[doc = include_str!("src/introduction.md")]
 pub mod introduction {}
 
