@@ -221,7 +221,7 @@ fn bytes_are_scaled_as_the_model_says() {
         .dense(2)
         .build(0)
         .unwrap();
-    net.parameters_mut().set("fc1.weight", &array![[1.0, 0.0], [0.0, 1.0]].into_dyn().view()).unwrap();
+    net.parameters_mut().set("fc1.weight", array![[1.0, 0.0], [0.0, 1.0]].into_dyn().view()).unwrap();
     let bytes = Array4::from_shape_vec((1, 2, 1, 1), vec![192, 192]).unwrap();
     let outputs = net.predict(&Images::from(bytes.view())).unwrap();
     assert_eq!(outputs, array![[0.125, 1.0]]);
