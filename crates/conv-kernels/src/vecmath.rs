@@ -49,7 +49,25 @@ impl Activation {
     /// assert!(Activation::leaky_relu(0.0).is_err());
     /// ```
     pub fn leaky_relu(slope: f64) -> Result<Self, KernelError> {
-        if slope > 0.0 && slope.is_finite() { Ok(Self::LeakyRelu { slope }) } else { Err(KernelError::Slope { slope }) }
+        Self::LeakyRelu { slope }.check()
+    }
+
+    /// The activation, unless its derivative could not be told from its output.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Slope`] for a leaky ReLU unless `0 < slope < ∞`.
+    ///
+    /// ```
+    /// use conv_kernels::Activation;
+    /// assert!(Activation::LeakyRelu { slope: -1.0 }.check().is_err());
+    /// assert!(Activation::Tanh.check().is_ok());
+    /// ```
+    pub fn check(self) -> Result<Self, KernelError> {
+        match self {
+            Self::LeakyRelu { slope } if !(slope > 0.0 && slope.is_finite()) => Err(KernelError::Slope { slope }),
+            _ => Ok(self),
+        }
     }
 
     /// `z ← σ(z)`.

@@ -60,6 +60,7 @@ impl<T: Scalar, D: Dimension + 'static> Layer<T> for Activate<D> {
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, LayerError> {
         expect_rank::<D>(input)?;
+        self.activation.check()?;
         Ok(input.to_vec())
     }
 

@@ -171,7 +171,7 @@ impl Conv2dBuilder {
             .build()?;
         let init = self.init.unwrap_or(Init::default_for(self.activation)).check()?;
         let plan = Conv2dPlan::new(shape, &self.options)?;
-        Ok(Conv2d { plan, bias: self.bias, activation: self.activation, init })
+        Ok(Conv2d { plan, bias: self.bias, activation: self.activation.check()?, init })
     }
 }
 

@@ -122,7 +122,8 @@ impl DenseBuilder {
             return Err(LayerError::TooLarge { what: "weight", shape: vec![self.outputs, self.inputs] });
         }
         let init = self.init.unwrap_or(Init::default_for(self.activation)).check()?;
-        let Self { inputs, outputs, bias, activation, .. } = self;
+        let activation = self.activation.check()?;
+        let Self { inputs, outputs, bias, .. } = self;
         Ok(Dense { inputs, outputs, bias, activation, init, element: PhantomData })
     }
 }

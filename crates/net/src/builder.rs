@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fmt, ops::Range, sync::Arc};
 
-use layers::{Activation, Init, Layer, Padding, Scalar};
+use layers::{Activation, Init, Layer, Padding, Scalar, Size};
 
 use crate::{
     LayerSpec, NetError, NetSpec, Scaling, Sequential,
@@ -12,8 +12,8 @@ use crate::{
     spec::NamedLayer,
 };
 
-/// The most values that one sample may have anywhere in a network: 2²⁸, a gigabyte of `f32`. A larger one is a mistake in a
-/// size, or a hostile file.
+/// The most values that one sample may have, in all of a network's layers together: 2²⁸, a gigabyte of `f32`. More is a
+/// mistake in a size, or a hostile file.
 const MAX_SAMPLE: usize = 1 << 28;
 
 /// A network in the making; see [`Sequential::builder`].
@@ -49,22 +49,6 @@ impl<T> fmt::Debug for What<T> {
     }
 }
 
-/// One number for both directions, or `[rows, columns]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pair([usize; 2]);
-
-impl From<usize> for Pair {
-    fn from(both: usize) -> Self {
-        Self([both, both])
-    }
-}
-
-impl From<[usize; 2]> for Pair {
-    fn from(pair: [usize; 2]) -> Self {
-        Self(pair)
-    }
-}
-
 impl<T: Scalar> SequentialBuilder<T> {
     pub(crate) fn new(input: impl Into<Vec<usize>>) -> Self {
         Self { input: input.into(), scaling: Scaling::unit(), entries: Vec::new(), error: None }
@@ -80,22 +64,22 @@ impl<T: Scalar> SequentialBuilder<T> {
     /// A convolutional layer of `out_channels` feature maps; stride 1, no padding, biases.
     #[must_use]
     #[doc(alias = "FeatureMap")]
-    pub fn conv2d(self, out_channels: usize, kernel_size: impl Into<Pair>) -> Self {
-        self.push(LayerSpec::conv2d(out_channels, kernel_size.into().0))
+    pub fn conv2d(self, out_channels: usize, kernel_size: impl Into<Size>) -> Self {
+        self.push(LayerSpec::conv2d(out_channels, pair(kernel_size)))
     }
 
     /// Max pooling; the stride equals the window unless said otherwise (the article's is `.stride(1)`).
     #[must_use]
     #[doc(alias = "MaxPoolingMap")]
-    pub fn max_pool2d(self, window: impl Into<Pair>) -> Self {
-        let window = window.into().0;
+    pub fn max_pool2d(self, window: impl Into<Size>) -> Self {
+        let window = pair(window);
         self.push(LayerSpec::MaxPool2d { window, stride: window })
     }
 
     /// Average pooling; the stride equals the window unless said otherwise.
     #[must_use]
-    pub fn avg_pool2d(self, window: impl Into<Pair>) -> Self {
-        let window = window.into().0;
+    pub fn avg_pool2d(self, window: impl Into<Size>) -> Self {
+        let window = pair(window);
         self.push(LayerSpec::AvgPool2d { window, stride: window })
     }
 
@@ -153,8 +137,8 @@ impl<T: Scalar> SequentialBuilder<T> {
 
     /// The stride of the convolution or pooling before.
     #[must_use]
-    pub fn stride(self, stride: impl Into<Pair>) -> Self {
-        let pair = stride.into().0;
+    pub fn stride(self, stride: impl Into<Size>) -> Self {
+        let pair = pair(stride);
         self.change(&format!(".stride({pair:?})"), "a convolution or a pooling", |spec| match spec {
             LayerSpec::Conv2d { stride, .. }
             | LayerSpec::MaxPool2d { stride, .. }
@@ -181,8 +165,8 @@ impl<T: Scalar> SequentialBuilder<T> {
 
     /// The dilation of the convolution before.
     #[must_use]
-    pub fn dilation(self, dilation: impl Into<Pair>) -> Self {
-        let pair = dilation.into().0;
+    pub fn dilation(self, dilation: impl Into<Size>) -> Self {
+        let pair = pair(dilation);
         self.change(&format!(".dilation({pair:?})"), "a convolution", |spec| match spec {
             LayerSpec::Conv2d { dilation, .. } => {
                 *dilation = pair;
@@ -264,6 +248,7 @@ impl<T: Scalar> SequentialBuilder<T> {
         let names = names(&self.entries)?;
         let mut stages: Vec<Stage<T>> = Vec::new();
         let mut specs = Some(Vec::new());
+        let mut values = self.input.iter().product::<usize>();
         for (entry, name) in self.entries.into_iter().zip(names) {
             let before = stages.last();
             let shape = before.map_or(&self.input, |stage| &stage.output).clone();
@@ -281,6 +266,12 @@ impl<T: Scalar> SequentialBuilder<T> {
             };
             let output = layer.output_shape(&shape).map_err(fail)?;
             check_sample(&format!("the output of {name}"), &output)?;
+            values += output.iter().product::<usize>();
+            if values > MAX_SAMPLE {
+                return Err(NetError::Shape(format!(
+                    "up to {name}, one sample makes {values} values; at most 2^28 are allowed"
+                )));
+            }
             layer.attach(&name);
             let nowhere: Range<usize> = 0..0;
             stages.push(Stage {
@@ -337,6 +328,12 @@ impl<T: Scalar> From<NetSpec> for SequentialBuilder<T> {
             error: None,
         }
     }
+}
+
+/// `[rows, columns]`.
+fn pair(size: impl Into<Size>) -> [usize; 2] {
+    let Size { height, width } = size.into();
+    [height, width]
 }
 
 /// The layers' names: those that were given, else counted by kind.

@@ -135,14 +135,18 @@ impl<T: Scalar> Images<'_, T> {
     }
 
     /// Whether the samples have the shape that a network wants.
-    pub(crate) fn check(&self, input: &[usize]) -> Result<(), NetError> {
+    pub(crate) fn check(&self, what: &str, input: &[usize]) -> Result<(), NetError> {
         let shape = self.shape();
         if shape.len() == input.len() + 1 && shape[1..] == *input {
             return Ok(());
         }
-        Err(NetError::Data(format!("the network wants samples {}; the images are {}", dims(input), dims(shape))))
+        let (input, shape) = (dims(input), dims(shape));
+        Err(NetError::Data(format!("{what}: the network wants samples {input}; the images are {shape}")))
     }
 }
+
+/// As many classes as a label, one byte, can tell apart.
+const CLASSES: usize = 256;
 
 /// Images and the class of each.
 #[derive(Clone, Debug)]
@@ -167,7 +171,12 @@ impl<T: Scalar> Data<'_, T> {
     }
 
     pub(crate) fn check(&self, what: &str, input: &[usize], classes: usize) -> Result<(), NetError> {
-        self.images.check(input)?;
+        self.images.check(what, input)?;
+        if classes > CLASSES {
+            return Err(NetError::Data(format!(
+                "{what}: labels are bytes, for at most {CLASSES} classes; the network has {classes} outputs"
+            )));
+        }
         let (images, labels) = (self.images.len(), self.labels.len());
         if images != labels {
             return Err(NetError::Data(format!(
@@ -178,7 +187,7 @@ impl<T: Scalar> Data<'_, T> {
             return Err(NetError::Data(format!("{what}: there are no images")));
         }
         match self.labels.iter().position(|&label| usize::from(label) >= classes) {
-            Some(index) => Err(NetError::Label { label: self.labels[index], index, classes }),
+            Some(index) => Err(NetError::Label { what: what.into(), label: self.labels[index], index, classes }),
             None => Ok(()),
         }
     }

@@ -11,8 +11,8 @@ use ndarray::{ArrayView, ArrayViewMut, Dimension};
 /// A layer's memo, whatever its type.
 pub(crate) type ErasedMemo = Box<dyn Any + Send + Sync>;
 
-/// Invariants of every call: [`Layer::output_shape`] and [`Erased::check_rank`] are settled when a network is built, and a
-/// memo is only ever handed to the layer that made it.
+/// Invariants of every call: ranks and shapes are settled by [`Erased::output_shape`] when a network is built, and a memo is
+/// only ever handed to the layer that made it.
 const CHECKED: &str = "ranks, shapes and memos were settled when the network was built";
 
 /// Some samples: how many, the shape of one, and their values.
@@ -101,7 +101,13 @@ impl<T: Scalar, L: Layer<T>> Erased<T> for L {
             let wants = format!("samples with {} axes", rank - 1);
             return Err(LayerError::InputShape { wants, got: input.to_vec() });
         }
-        Layer::output_shape(self, input)
+        let output = Layer::output_shape(self, input)?;
+        let rank = L::Out::NDIM.unwrap_or(output.len() + 1);
+        if rank != output.len() + 1 {
+            let wants = format!("to give samples with {} axes, but says it gives {output:?}", rank - 1);
+            return Err(LayerError::InputShape { wants, got: input.to_vec() });
+        }
+        Ok(output)
     }
 
     fn params(&self) -> Vec<TensorSpec> {

@@ -10,14 +10,14 @@ use layers::LayerError;
 #[non_exhaustive]
 pub enum NetError {
     /// A layer cannot be made, or does not fit what comes before it.
-    #[error("{name}: {source}{}", origin(.after))]
+    #[error("{name}: {cause}{}", origin(.after))]
     Layer {
         /// The layer's name.
         name: String,
-        /// What is before it, as in `"pool1, which gives (20, 12, 12)"`; empty where that does not matter.
+        /// The layer before it; empty where that does not matter.
         after: String,
         /// What is wrong.
-        source: LayerError,
+        cause: LayerError,
     },
 
     /// A builder method was called where it means nothing.
@@ -45,8 +45,10 @@ pub enum NetError {
     Data(String),
 
     /// A label names a class that the network does not have.
-    #[error("label {label} at index {index}: the network has {classes} outputs, so labels are 0 to {}", .classes - 1)]
+    #[error("{what}: label {label} at index {index}; the network has {classes} outputs, so labels are 0 to {}", .classes - 1)]
     Label {
+        /// Which labels: `"the training set"`, …
+        what: String,
         /// The label.
         label: u8,
         /// Where it stands.
@@ -61,7 +63,7 @@ pub enum NetError {
 
     /// The cost became infinite or NaN.
     #[error(
-        "the cost became {cost} at epoch {epoch}, step {step} (learning rate {learning_rate}){}: try a smaller learning rate",
+        "the cost became {cost} at epoch {epoch}, step {step} (learning rate {learning_rate}){}; the network is as it was before that epoch: try a smaller learning rate",
         place(.layer)
     )]
     Diverged {
@@ -82,12 +84,12 @@ pub enum NetError {
     Threads(#[from] KernelError),
 
     /// A file could not be read or written.
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {cause}", .path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
 
     /// A model file is damaged, or not for this network.

@@ -8,8 +8,10 @@ use crate::{
     metrics::{Confusion, argmax},
 };
 
-/// Samples that are looked at together.
+/// Samples that are looked at together, at most.
 const BATCH: usize = 256;
+/// Values of all layers that a batch may have; fewer samples where one has many.
+const VALUES: usize = 1 << 26;
 
 /// What an evaluation found.
 #[derive(Clone, Debug)]
@@ -49,11 +51,12 @@ impl<T: Scalar> Sequential<T> {
     /// # Ok::<(), net::NetError>(())
     /// ```
     pub fn predict(&self, images: &Images<'_, T>) -> Result<Array2<T>, NetError> {
-        images.check(&self.input)?;
-        let mut workspace = self.inference_workspace(BATCH.min(images.len()));
+        images.check("the images", &self.input)?;
+        let size = self.inference_batch(images.len());
+        let mut workspace = self.inference_workspace(size);
         let mut outputs = Array2::zeros((images.len(), self.outputs()));
-        for (index, mut rows) in outputs.axis_chunks_iter_mut(Axis(0), BATCH).enumerate() {
-            let first = index * BATCH;
+        for (index, mut rows) in outputs.axis_chunks_iter_mut(Axis(0), size).enumerate() {
+            let first = index * size;
             let batch = images.slice(first..first + rows.nrows());
             rows.assign(&self.infer(&mut workspace, &batch)?);
         }
@@ -70,11 +73,12 @@ impl<T: Scalar> Sequential<T> {
     {
         let data = data.into();
         data.check("the data set", &self.input, self.outputs())?;
-        let mut workspace = self.inference_workspace(BATCH.min(data.len()));
+        let size = self.inference_batch(data.len());
+        let mut workspace = self.inference_workspace(size);
         let mut evaluation = Evaluation { cost: 0.0, confusion: Confusion::new(self.outputs()) };
-        let mut labels = Vec::with_capacity(BATCH);
-        for first in (0..data.len()).step_by(BATCH) {
-            let range = first..data.len().min(first + BATCH);
+        let mut labels = Vec::with_capacity(size);
+        for first in (0..data.len()).step_by(size) {
+            let range = first..data.len().min(first + size);
             labels.clear();
             labels.extend(data.labels.iter().skip(range.start).take(range.len()));
             let outputs = self.infer(&mut workspace, &data.images.slice(range.clone()))?;
@@ -84,5 +88,11 @@ impl<T: Scalar> Sequential<T> {
             }
         }
         Ok(evaluation)
+    }
+
+    /// How many of `count` samples to look at together.
+    fn inference_batch(&self, count: usize) -> usize {
+        let values = self.stages.iter().map(|stage| stage.output.iter().product::<usize>()).sum::<usize>();
+        (VALUES / values.max(1)).clamp(1, BATCH).min(count.max(1))
     }
 }

@@ -230,8 +230,29 @@ impl<T: Scalar> Sequential<T> {
         }
     }
 
-    /// Takes over what the last training pass learnt besides gradients: running statistics.
-    pub(crate) fn commit(&mut self, workspace: &Workspace<T>) {
+    /// Takes over what the last [`gradient`](Self::gradient) in [`Phase::Train`] learnt besides gradients: the running
+    /// statistics of batch normalization. The last part of a training step of one's own:
+    ///
+    /// ```
+    /// use layers::{Phase, random::Key};
+    /// use net::{Images, Sequential, Targets, cost::SoftmaxCrossEntropy, optim::{OptimizerState, Sgd}};
+    /// use ndarray::Array4;
+    /// let mut net = Sequential::builder([1, 8, 8]).conv2d(4, 3).batch_norm2d().dense(10).build(1)?;
+    /// let (optimizer, mut workspace) = (Sgd::new(0.1), net.workspace(2));
+    /// let mut state = OptimizerState::new(&optimizer, net.parameters().layout());
+    /// let (images, labels) = (Array4::<u8>::ones((2, 1, 8, 8)), [3, 7]);
+    /// for epoch in 0..3 {
+    ///     let phase = Phase::Train { key: Key::new(0), epoch, samples: &[0, 1] };
+    ///     let cost = SoftmaxCrossEntropy::new();
+    ///     net.gradient(&mut workspace, &Images::from(images.view()), Targets::Classes(&labels), &cost, phase)?;
+    ///     // here gradients may be clipped, or averaged with those of other processes: workspace.grads_mut()
+    ///     state.step(&optimizer, 0.1, net.parameters_mut(), workspace.grads());
+    ///     net.commit(&workspace);
+    /// }
+    /// assert_eq!(net.buffers().tensor("bn1.num_batches_tracked")?.sum(), 3.0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn commit(&mut self, workspace: &Workspace<T>) {
         for (segment, space) in self.segments.iter().zip(&workspace.spaces) {
             for (k, stage) in self.stages[segment.stages.clone()].iter().enumerate() {
                 if !stage.buffers.is_empty() {
@@ -265,7 +286,7 @@ impl<T: Scalar> Sequential<T> {
 
     fn check_batch(&self, workspace: &Workspace<T>, images: &Images<'_, T>) -> Result<(), NetError> {
         self.check_workspace(workspace)?;
-        images.check(&self.input)?;
+        images.check("the batch", &self.input)?;
         if (1..=workspace.capacity).contains(&images.len()) {
             return Ok(());
         }
@@ -274,22 +295,19 @@ impl<T: Scalar> Sequential<T> {
 
     fn check_targets(&self, count: usize, targets: Targets<'_, T>) -> Result<(), NetError> {
         let classes = self.outputs();
-        let expected = match targets {
-            Targets::Classes(labels) => {
-                if let Some(index) = labels.iter().position(|&label| usize::from(label) >= classes) {
-                    return Err(NetError::Label { label: labels[index], index, classes });
-                }
-                (labels.len() == count, dims(&[labels.len()]), dims(&[count]))
-            }
-            Targets::Values(values) => {
-                (values.dim() == (count, classes), dims(values.shape()), dims(&[count, classes]))
-            }
+        let wrong = |wanted: &[usize], got: &[usize]| {
+            Err(NetError::Data(format!("the targets must have the shape {}; they have {}", dims(wanted), dims(got))))
         };
-        match expected {
-            (true, ..) => Ok(()),
-            (false, got, wanted) => {
-                Err(NetError::Data(format!("the targets must have the shape {wanted}; they have {got}")))
-            }
+        match targets {
+            Targets::Classes(labels) if labels.len() != count => wrong(&[count], &[labels.len()]),
+            Targets::Values(values) if values.dim() != (count, classes) => wrong(&[count, classes], values.shape()),
+            Targets::Values(_) => Ok(()),
+            Targets::Classes(labels) => match labels.iter().position(|&label| usize::from(label) >= classes) {
+                Some(index) => {
+                    Err(NetError::Label { what: "the targets".into(), label: labels[index], index, classes })
+                }
+                None => Ok(()),
+            },
         }
     }
 }

@@ -20,12 +20,12 @@ mod summary;
 mod train;
 mod workspace;
 
-pub use builder::{Pair, SequentialBuilder};
+pub use builder::SequentialBuilder;
 pub use cost::{Cost, Targets};
 pub use data::{Data, Images, Scaling};
 pub use error::NetError;
 pub use evaluate::Evaluation;
-pub use layers::{Activation, Init, Padding, Scalar};
+pub use layers::{Activation, Init, Padding, Scalar, Size};
 pub use observe::{Flow, Observer};
 pub use schedule::{Position, Schedule, ScheduleError};
 pub use sequential::Sequential;

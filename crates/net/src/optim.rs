@@ -198,8 +198,9 @@ fn not_negative(what: &'static str, got: f64) -> Result<(), OptimError> {
     if got >= 0.0 && got.is_finite() { Ok(()) } else { Err(OptimError::Range { what, range: ">= 0 and finite", got }) }
 }
 
-/// A value of state, or 0 where it has decayed to nothing. NaN stays NaN.
+/// A value of state, or 0 where it has decayed to nothing: below 10⁸ times the smallest normal number (about 1e-30 in `f32`),
+/// far above the subnormal numbers, which are slow. NaN stays NaN.
 #[inline(always)]
 fn flush<T: Scalar>(value: T) -> T {
-    if value.abs() < T::of(1e-30) { T::ZERO } else { value }
+    if value.abs() < T::min_positive_value() * T::of(1e8) { T::ZERO } else { value }
 }

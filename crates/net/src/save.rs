@@ -6,7 +6,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fs, io,
     path::Path,
 };
@@ -20,6 +20,8 @@ use crate::{NetError, NetSpec, Sequential, SequentialBuilder, builder::Blueprint
 const SPEC: &str = "overlay.network";
 /// The prefix of the network's notes.
 const NOTE: &str = "overlay.note.";
+/// The metadata key of the pixels' scaling, which a network with a layer of the user's own has too.
+const SCALING: &str = "overlay.scaling";
 /// A header longer than this is not one of ours, nor one that PyTorch would write for such a network.
 const MAX_HEADER: u64 = 16 << 20;
 
@@ -48,7 +50,8 @@ impl<T: Scalar> Sequential<T> {
         let tensors = tensors.map(|tensor| (tensor.spec.name.as_str(), Stored::new(tensor.spec, tensor.values)));
         let bytes = safetensors::serialize(tensors, Some(self.notes()))
             .map_err(|error| NetError::Model { path: path.into(), problem: format!("cannot be written: {error}") })?;
-        write_atomically(path, &bytes).map_err(|source| NetError::File { path: path.into(), source })
+        let bytes = sorted(&bytes).unwrap_or(bytes);
+        write_atomically(path, &bytes).map_err(|cause| NetError::File { path: path.into(), cause })
     }
 
     /// Reads a network from a file that [`save`](Self::save) wrote.
@@ -90,14 +93,27 @@ impl<T: Scalar> Sequential<T> {
         let fail = |problem: String| NetError::Model { path: path.into(), problem };
         let specs = |layout: &Layout| layout.iter().map(|(spec, _)| spec.clone()).collect::<Vec<_>>();
         file.check([specs(self.params.layout()), specs(self.buffers.layout())].concat()).map_err(fail)?;
+        if let Some(scaling) = file.metadata.get(SCALING) {
+            let own = serde_json::to_string(&self.scaling).unwrap_or_default();
+            if *scaling != own {
+                return Err(fail(format!(
+                    "its network scales bytes by {scaling}, this one by {own}: build this one with that scaling"
+                )));
+            }
+        }
         file.fill(self).map_err(fail)
     }
 
     fn notes(&self) -> HashMap<String, String> {
         let notes = self.metadata.iter().map(|(key, value)| (format!("{NOTE}{key}"), value.clone()));
         let spec = self.spec.as_ref().and_then(|spec| serde_json::to_string(spec).ok());
-        let own = [("format".into(), "pt".into()), ("overlay.version".into(), env!("CARGO_PKG_VERSION").into())];
-        notes.chain(own).chain(spec.map(|spec| (SPEC.into(), spec))).collect()
+        let scaling = serde_json::to_string(&self.scaling).unwrap_or_default();
+        let version = env!("CARGO_PKG_VERSION").to_string();
+        let own = [("format", "pt".to_string()), ("overlay.version", version), (SCALING, scaling)];
+        notes
+            .chain(own.map(|(key, value)| (key.to_string(), value)))
+            .chain(spec.map(|spec| (SPEC.into(), spec)))
+            .collect()
     }
 }
 
@@ -154,7 +170,7 @@ struct ModelFile {
 
 impl ModelFile {
     fn read(path: &Path) -> Result<Self, NetError> {
-        let bytes = fs::read(path).map_err(|source| NetError::File { path: path.into(), source })?;
+        let bytes = fs::read(path).map_err(|cause| NetError::File { path: path.into(), cause })?;
         let fail = |problem: String| NetError::Model { path: path.into(), problem };
         let damaged = |error: &dyn std::fmt::Display| {
             fail(format!("not a whole safetensors file ({error}): save or copy it again"))
@@ -188,13 +204,11 @@ impl ModelFile {
                 Ok(_) => {}
             }
         }
+        let known: HashSet<&str> = wanted.iter().map(|spec| spec.name.as_str()).collect();
         let mut names = tensors.names();
         names.sort_unstable();
-        for name in names {
-            if !wanted.iter().any(|spec| spec.name == *name) {
-                problems.push(format!("{} is not in the network", printable(name)));
-            }
-        }
+        let unknown = names.iter().filter(|&&name| !known.contains(name));
+        problems.extend(unknown.map(|name| format!("{} is not in the network", printable(name))));
         match problems.len() {
             0 => Ok(()),
             n => {
@@ -251,6 +265,18 @@ fn header(bytes: &[u8]) -> Option<&[u8]> {
     let (len, rest) = bytes.split_first_chunk::<8>()?;
     let len = u64::from_le_bytes(*len);
     if len > MAX_HEADER { None } else { rest.get(..usize::try_from(len).ok()?) }
+}
+
+/// The same file with a header in alphabetical order: the same network gives the same bytes. `None` if it cannot be had.
+fn sorted(file: &[u8]) -> Option<Vec<u8>> {
+    let old = header(file)?;
+    // serde_json's maps are sorted
+    let value: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(old).ok()?;
+    let mut new = serde_json::to_vec(&value).ok()?;
+    // values begin at a multiple of 8 bytes
+    new.resize(new.len().next_multiple_of(8), b' ');
+    let values = &file[8 + old.len()..];
+    Some([&(new.len() as u64).to_le_bytes(), new.as_slice(), values].concat())
 }
 
 /// A name from a file, fit for a terminal.

@@ -221,11 +221,11 @@ fn segments<T: Scalar>(stages: &[Stage<T>]) -> Vec<Segment> {
 }
 
 /// Errors that name a layer and what is before it.
-pub(crate) fn layer_error<T>(name: &str, before: Option<&Stage<T>>, source: layers::LayerError) -> NetError {
-    let after = match (&source, before) {
+pub(crate) fn layer_error<T>(name: &str, before: Option<&Stage<T>>, cause: layers::LayerError) -> NetError {
+    let after = match (&cause, before) {
         (layers::LayerError::InputShape { .. }, Some(stage)) => stage.name.clone(),
         (layers::LayerError::InputShape { .. }, None) => "the input".into(),
         _ => String::new(),
     };
-    NetError::Layer { name: name.into(), after, source }
+    NetError::Layer { name: name.into(), after, cause }
 }

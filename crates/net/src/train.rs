@@ -128,7 +128,7 @@ impl<'o, T: Scalar> Trainer<'o, T> {
     ///
     /// # Errors
     /// [`NetError`] when a setting, the data or the number of threads is wrong (nothing has been changed then), or when the
-    /// cost becomes infinite or NaN (the network keeps the parameters of the last finite step).
+    /// cost or a parameter becomes infinite or NaN (the network then is as it was before that epoch).
     pub fn fit<'d>(
         &mut self,
         net: &mut Sequential<T>,
@@ -193,9 +193,25 @@ impl<'o, T: Scalar> Trainer<'o, T> {
     ) -> Result<History, NetError> {
         let mut history = History::default();
         for epoch in 0..self.epochs {
+            let before = (net.params.clone(), net.buffers.clone());
             let begin = Instant::now();
-            let sums = self.epoch(net, train, run, epoch, state, learner)?;
+            let done = self.epoch(net, train, run, epoch, state, learner);
             let seconds = begin.elapsed().as_secs_f64();
+            // the cost of a step is known before the step: of the last one, only this tells
+            let checked = done.and_then(|sums| {
+                let held_out = net.evaluate(held_out.clone(), self.cost.as_ref())?;
+                let (step, learning_rate) = (run.steps, sums.learning_rate);
+                let diverged =
+                    NetError::Diverged { epoch: epoch + 1, step, cost: held_out.cost, learning_rate, layer: None };
+                if held_out.cost.is_finite() { Ok((sums, held_out)) } else { Err(diverged) }
+            });
+            let (sums, held_out) = match checked {
+                Ok(checked) => checked,
+                Err(error) => {
+                    (net.params, net.buffers) = before;
+                    return Err(error);
+                }
+            };
             if sums.samples < train.len() {
                 history.stopped = true;
                 return Ok(history);
@@ -205,7 +221,7 @@ impl<'o, T: Scalar> Trainer<'o, T> {
                 epoch: epoch + 1,
                 train_cost: sums.cost / count,
                 train_accuracy: sums.correct as f64 / count,
-                held_out: net.evaluate(held_out.clone(), self.cost.as_ref())?,
+                held_out,
                 learning_rate: sums.learning_rate,
                 seconds,
                 samples_per_second: count / seconds,
@@ -238,8 +254,8 @@ impl<'o, T: Scalar> Trainer<'o, T> {
         }
         let mut sums = Sums::default();
         for step in 0..run.steps {
-            let position =
-                Position { step: epoch * run.steps + step, steps: run.epochs * run.steps, epoch, epochs: run.epochs };
+            let steps = run.epochs.saturating_mul(run.steps);
+            let position = Position { step: epoch * run.steps + step, steps, epoch, epochs: run.epochs };
             let learning_rate = self.optimizer.learning_rate() * self.schedule.factor(position);
             let batch = step as usize * run.batch_size..train.len().min((step as usize + 1) * run.batch_size);
             let (cost, correct) = learner.gradient(net, train, batch.clone(), key, epoch, self.cost.as_ref());

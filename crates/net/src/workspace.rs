@@ -77,7 +77,7 @@ impl<T: Scalar> Sequential<T> {
             spaces: self.segments.iter().map(|segment| Space::new(&self.stages, segment, capacity, learns)).collect(),
             output_gradient: if learns { outputs.clone() } else { Vec::new() },
             outputs,
-            tables: self.scaling.tables(self.input[0]),
+            tables: if self.input.len() == 3 { self.scaling.tables(self.input[0]) } else { Vec::new() },
             grads: Arena::zeros(layout),
             learns,
             layers: self.stages.iter().map(|stage| Arc::clone(&stage.layer)).collect(),
@@ -148,6 +148,11 @@ impl<T: Scalar> Workspace<T> {
     #[must_use]
     pub fn grads(&self) -> &Arena<T> {
         &self.grads
+    }
+
+    /// The gradient, for writing: to clip it, or to average it with others.
+    pub fn grads_mut(&mut self) -> &mut Arena<T> {
+        &mut self.grads
     }
 }
 

@@ -105,6 +105,12 @@ fn mistakes_are_named() {
     for (builder, message) in table {
         assert_eq!(builder.build(0).unwrap_err().to_string(), message);
     }
+    let leaky =
+        image().conv2d(3, 3).activation(Activation::LeakyRelu { slope: -3.0 }).build(0).unwrap_err().to_string();
+    assert_eq!(leaky, "conv1: the slope of a leaky ReLU must be finite and > 0 (got -3); for slope 0 use Relu");
+    let leaky =
+        image().max_pool2d(2).activation(Activation::LeakyRelu { slope: 0.0 }).build(0).unwrap_err().to_string();
+    assert!(leaky.starts_with("leaky_relu1: the slope"), "{leaky}");
     for p in [1.0, -0.1, f64::NAN] {
         let message = image().dropout(p).build(0).unwrap_err().to_string();
         assert!(message.starts_with("drop1: ") && message.contains(&format!("{p}")), "{message}");

@@ -41,8 +41,10 @@ fn a_round_trip_keeps_everything() {
     // as another element type
     let wide: Sequential<f64> = Sequential::load(&path).unwrap();
     assert!(wide.parameters().values().iter().zip(net.parameters().values()).all(|(&a, &b)| a == f64::from(b)));
-    // over an older file, leaving nothing else behind
+    // over an older file, with the same bytes, leaving nothing else behind
+    let bytes = fs::read(&path).unwrap();
     net.save(&path).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), bytes);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
@@ -82,6 +84,10 @@ fn a_network_with_a_layer_of_one_s_own_is_loaded_by_its_weights() {
     let mut other = build(2);
     other.load_weights(&path).unwrap();
     assert_eq!(other.parameters().values(), build(1).parameters().values());
+
+    let mut scaled = Sequential::builder([4]).scaling(Scaling::nielsen()).dense(3).build(2).unwrap();
+    let message = scaled.load_weights(&path).unwrap_err().to_string();
+    assert!(message.contains("its network scales bytes by {\"divisor\":255.0"), "{message}");
 }
 
 /// Writes a file with these tensors (F32) and the architecture of `net`.
@@ -116,12 +122,16 @@ fn foreign_tensors_are_named() {
 fn a_hostile_architecture_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("net.safetensors");
-    let huge = "{\"input\":[16384,16384],\"scaling\":{\"divisor\":255.0,\"mean\":[0.0],\"deviation\":[1.0]},\
-        \"layers\":[{\"name\":\"fc1\",\"layer\":{\"dense\":{\"outputs\":200000000,\"bias\":true,\"activation\":\"identity\",\"init\":null}}}]}";
+    let huge = "{\"input\":[1,16384],\"scaling\":{\"divisor\":255.0,\"mean\":[0.0],\"deviation\":[1.0]},\
+        \"layers\":[{\"name\":\"fc1\",\"layer\":{\"dense\":{\"outputs\":100000000,\"bias\":true,\"activation\":\"identity\",\"init\":null}}}]}";
     for (spec, message) in [
-        (huge.to_string(), "it does not fit the network: fc1.weight (200000000, 268435456) is missing"),
-        (huge.replace("16384,", "0,"), "its architecture does not hold together"),
-        (huge.replace("16384,", "18446744073709551615,"), "its architecture does not hold together"),
+        (huge.to_string(), "it does not fit the network: fc1.weight (100000000, 16384) is missing"),
+        (huge.replace("16384", "0"), "its architecture does not hold together"),
+        (huge.replace("16384", "18446744073709551615"), "its architecture does not hold together"),
+        (
+            huge.replace("16384", "200000000"),
+            "its architecture does not hold together: up to fc1, one sample makes 300000000 values",
+        ),
         (huge.replace("\"fc1\"", "\"\\u0007\""), "its architecture does not hold together"),
         (huge.replace("\"dense\"", "\"lstm\""), "its architecture cannot be read"),
         ("[".repeat(200_000), "its architecture cannot be read"),

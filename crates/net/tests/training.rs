@@ -74,6 +74,19 @@ fn the_same_bits_for_any_number_of_threads() {
     assert_ne!(bits(&train(1, false).0), bits(&one), "another order of the samples");
 }
 
+/// A network that diverges goes back to where it was before that epoch, even when only its last step went wrong.
+#[test]
+fn a_run_that_diverges_keeps_the_epoch_before() {
+    let (images, labels) = quarters(40, 1);
+    let data = (images.view(), labels.view());
+    let mut net = small(0);
+    let before = net.clone();
+    let error = Trainer::new(Sgd::new(1e37)).batch_size(40).fit(&mut net, data, data).unwrap_err();
+    assert!(matches!(error, NetError::Diverged { epoch: 1, step: 1, .. }), "{error}");
+    assert_eq!(net.parameters().values(), before.parameters().values());
+    assert_eq!(net.buffers().values(), before.buffers().values());
+}
+
 /// Room for more samples than a batch has changes nothing.
 #[test]
 fn the_same_bits_in_a_larger_workspace() {
@@ -164,7 +177,7 @@ fn refusals() {
     let trainer = || Trainer::new(Sgd::new(0.1));
     assert_eq!(
         fit(trainer(), (wide.view(), labels.view())),
-        "the network wants samples (1, 8, 8); the images are (10, 1, 8, 9)"
+        "the training set: the network wants samples (1, 8, 8); the images are (10, 1, 8, 9)"
     );
     assert_eq!(
         fit(trainer(), (images.view(), few)),
@@ -172,7 +185,7 @@ fn refusals() {
     );
     assert_eq!(
         fit(trainer(), (images.view(), bad.view())),
-        "label 4 at index 7: the network has 4 outputs, so labels are 0 to 3"
+        "the training set: label 4 at index 7; the network has 4 outputs, so labels are 0 to 3"
     );
     assert_eq!(fit(trainer(), (none.view(), labels.slice(ndarray::s![..0]))), "the training set: there are no images");
     assert_eq!(fit(trainer().epochs(0), data), "epochs must be at least 1");

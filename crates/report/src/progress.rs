@@ -58,6 +58,7 @@ fn per_second(state: &indicatif::ProgressState, out: &mut dyn fmt::Write) {
 impl Observer for Progress {
     fn start(&mut self, run: &Run) {
         self.epochs = run.epochs;
+        self.cost = None;
         if let Out::Bar(bar) = &self.out {
             bar.set_length(run.samples as u64);
         }
@@ -129,7 +130,7 @@ fn line(report: &EpochReport, epochs: u64) -> String {
 
 /// Three significant digits, without zeros at the end.
 fn significant(value: f64) -> String {
-    let digits = (2 - value.abs().log10().floor() as i32).clamp(0, 12) as usize;
+    let digits = (2.0 - value.abs().log10().floor()).clamp(0.0, 12.0) as usize;
     let text = format!("{value:.digits$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
 }

@@ -54,7 +54,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_enum, default_value = "relu")]
     pub(crate) model: Model,
 
-    /// How often every image is learnt from [default: what the model needs; see --model]
+    /// How often every image is learnt from [default: relu 6, sigmoid 10, mlp 30; on the sample 14, 30, 30]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=100_000))]
     pub(crate) epochs: Option<u32>,
 
@@ -62,7 +62,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=60_000))]
     pub(crate) batch_size: Option<u32>,
 
-    /// Learning rate, greater than 0 [default: what the model needs]
+    /// Learning rate, greater than 0 [default: relu 0.05 at its highest, sigmoid 1, mlp 3]
     #[arg(long, value_name = "RATE", value_parser = learning_rate, allow_negative_numbers = true)]
     pub(crate) lr: Option<f64>,
 

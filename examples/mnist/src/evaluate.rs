@@ -12,16 +12,25 @@ pub(crate) const TRAINED_ON: &str = "trained_on";
 
 pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<ExitCode> {
     let net: Sequential = Sequential::load(&args.model)?;
-    let data = data::load(&args.data)?;
-    if let Some(trained_on) = net.metadata().get(TRAINED_ON) {
-        mnist_io::check_leakage(trained_on, data.provenance()).with_context(|| args.model.display().to_string())?;
+    let (data, line) = data::load(&args.data)?;
+    output::line(&line)?;
+    match net.metadata().get(TRAINED_ON) {
+        Some(trained_on) => {
+            mnist_io::check_leakage(trained_on, data.provenance()).with_context(|| args.model.display().to_string())?;
+            if trained_on != data.provenance() {
+                output::note(&format!("note    this network learnt from {trained_on}"));
+            }
+        }
+        None => {
+            output::note("note    the file does not say what the network learnt from: perhaps from these very images")
+        }
     }
     // the cost is not shown: models learn with different ones
     let evaluation = net
         .evaluate(data.test.pair(), &SoftmaxCrossEntropy::new())
-        .with_context(|| format!("{} does not fit the images", args.model.display()))?;
+        .with_context(|| format!("{} is not for these images", args.model.display()))?;
     output::line(&format!("{}\n", net.summary()))?;
-    output::line(&format!("{}", evaluation.confusion))?;
-    output::accuracy(&evaluation)?;
+    output::line(&evaluation.confusion.to_string())?;
+    output::line(&output::accuracy(&evaluation))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -11,6 +11,8 @@ use net::{
     observe::{EpochReport, StepReport},
 };
 
+use crate::output;
+
 /// The exit status of a program that Ctrl-C ended.
 pub(crate) const STATUS: u8 = 130;
 
@@ -27,6 +29,7 @@ impl Interrupt {
             if flag.swap(true, Ordering::SeqCst) {
                 std::process::exit(i32::from(STATUS));
             }
+            output::note("\nstopping after this step; Ctrl-C again quits at once");
         })
         .context("could not listen for Ctrl-C")?;
         Ok(Self(pressed))

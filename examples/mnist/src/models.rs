@@ -47,7 +47,7 @@ pub(crate) fn epochs(model: Model, train: usize) -> u64 {
     let all = train >= 50_000;
     match model {
         Model::Relu if all => 6,
-        Model::Relu => 20,
+        Model::Relu => 14,
         Model::Sigmoid if all => 10,
         Model::Sigmoid | Model::Mlp => 30,
     }

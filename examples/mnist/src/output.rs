@@ -20,7 +20,7 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// The last line of every run: `test accuracy 99.12 % (88 errors of 10000)`.
-pub(crate) fn accuracy(evaluation: &net::Evaluation) -> anyhow::Result<()> {
+pub(crate) fn accuracy(evaluation: &net::Evaluation) -> String {
     let (errors, total) = (evaluation.errors(), evaluation.confusion.total());
-    line(&format!("test accuracy {:.2} % ({errors} errors of {total})", 100.0 * evaluation.accuracy()))
+    format!("test accuracy {:.2} % ({errors} errors of {total})", 100.0 * evaluation.accuracy())
 }

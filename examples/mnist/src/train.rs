@@ -6,7 +6,8 @@ use std::{
 };
 
 use anyhow::Context as _;
-use net::{Sequential, cost::SoftmaxCrossEntropy};
+use mnist_io::Mnist;
+use net::{NetError, Sequential, cost::SoftmaxCrossEntropy};
 use report::Progress;
 
 use crate::{
@@ -24,28 +25,44 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.save {
         check_writable(path)?;
     }
+    // a reader who went away is no reason to lose what is to be saved
+    let say = |text: &str| match output::line(text) {
+        Err(error) if args.save.is_some() && output::is_broken_pipe(&error) => Ok(()),
+        result => result,
+    };
     let interrupt = Interrupt::listen()?;
-    let data = data::load(&args.data)?;
+    let (data, line) = data::load(&args.data)?;
+    say(&line)?;
     let mut net = models::build(args.model, args.seed)?;
-    output::line(&format!("{}", net.summary()))?;
+    say(&net.summary().to_string())?;
+    if interrupt.pressed() {
+        return Ok(ExitCode::from(interrupt::STATUS));
+    }
 
     let mut trainer = models::trainer(args, data.train.len()).observe(Progress::stderr()).observe(interrupt.clone());
-    trainer.fit(&mut net, data.train.pair(), data.test.pair())?;
-
-    net.metadata_mut().insert(TRAINED_ON.into(), data.provenance().into());
-    net.metadata_mut().insert("seed".into(), args.seed.to_string());
-    let path = args.save.clone().or_else(|| interrupt.pressed().then(free_name));
-    if let Some(path) = &path {
-        net.save(path)?;
-        output::line(&format!("saved   {}", path.display()))?;
+    let trained = trainer.fit(&mut net, data.train.pair(), data.test.pair());
+    if let Err(error @ NetError::Diverged { .. }) = trained {
+        let kept = args.save.as_deref().map_or(Ok(()), |path| save(&mut net, &data, args, path));
+        return kept.and(Err(error.into()));
     }
-    finish(&net, &data, interrupt.pressed())
+    let history = trained?;
+    let path = args.save.clone().or_else(|| interrupt.pressed().then(free_name));
+    if let Some(path) = path {
+        save(&mut net, &data, args, &path)?;
+        say(&format!("saved   {}", path.display()))?;
+    }
+    match history.epochs.last() {
+        Some(last) if !history.stopped => say(&output::accuracy(&last.held_out))?,
+        _ => say(&output::accuracy(&net.evaluate(data.test.pair(), &SoftmaxCrossEntropy::new())?))?,
+    }
+    Ok(if interrupt.pressed() { ExitCode::from(interrupt::STATUS) } else { ExitCode::SUCCESS })
 }
 
-fn finish(net: &Sequential, data: &mnist_io::Mnist, interrupted: bool) -> anyhow::Result<ExitCode> {
-    let evaluation = net.evaluate(data.test.pair(), &SoftmaxCrossEntropy::new())?;
-    output::accuracy(&evaluation)?;
-    Ok(if interrupted { ExitCode::from(interrupt::STATUS) } else { ExitCode::SUCCESS })
+fn save(net: &mut Sequential, data: &Mnist, args: &TrainArgs, path: &Path) -> anyhow::Result<()> {
+    let notes = net.metadata_mut();
+    notes.insert(TRAINED_ON.into(), data.provenance().into());
+    notes.insert("seed".into(), args.seed.to_string());
+    Ok(net.save(path)?)
 }
 
 /// Whether a file can be made there: better said before the training than after it.
@@ -61,6 +78,6 @@ fn check_writable(path: &Path) -> anyhow::Result<()> {
 
 /// Where to put what an interrupted run learnt, when nobody said: a name that is not taken.
 fn free_name() -> PathBuf {
-    let names = (1..).map(|n| PathBuf::from(format!("mnist-interrupted-{n}.safetensors")));
-    names.into_iter().find(|path| !path.exists()).unwrap_or_else(|| PathBuf::from("mnist-interrupted.safetensors"))
+    let mut names = (1..).map(|n: u32| PathBuf::from(format!("mnist-interrupted-{n}.safetensors")));
+    names.find(|path| !path.exists()).expect("no folder holds four billion files")
 }
