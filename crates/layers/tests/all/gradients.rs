@@ -1,8 +1,6 @@
 //! Backward equals numeric gradients: every layer, random shapes and options, in `f64`.
 
-mod common;
-
-use common::normal;
+use crate::common::normal;
 use conv_kernels::{Algorithm, Options as Force};
 use layers::{
     Activate, Activation, AvgPool2d, BatchNorm2d, Conv2d, Conv2dBuilder, Dense, Dropout, Flatten, Layer, MaxPool2d,

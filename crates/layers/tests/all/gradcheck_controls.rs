@@ -1,8 +1,6 @@
 //! Negative controls: wrong backward passes that a gradient check must not pass, and the right one, which it must.
 
-mod common;
-
-use common::normal;
+use crate::common::normal;
 use layers::{
     Activation, Conv2d, Layer, LayerError, Pass, Phase, Solo, State, TensorSpec,
     gradcheck::{Options, Verdict, gradcheck},

@@ -1,5 +1,4 @@
 //! The digits inside the crate.
-#![cfg(feature = "sample")]
 
 use mnist_io::{Family, Mnist, Source, Split, check_leakage};
 

@@ -1,8 +1,6 @@
 //! Ways to compute the same: dense as convolution, `f32` as `f64`, any batch, any number of threads.
 
-mod common;
-
-use common::{integers, normal};
+use crate::common::{integers, normal};
 use layers::{
     Activate, Activation, AvgPool2d, BatchNorm2d, Conv2d, Dense, Dropout, Flatten, Layer, MaxPool2d, Phase, Scalar,
     Solo, random::Key,

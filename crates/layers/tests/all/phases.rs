@@ -1,8 +1,6 @@
 //! Layers that do one thing in training and another in use: batch normalization and dropout.
 
-mod common;
-
-use common::normal;
+use crate::common::normal;
 use layers::{Arena, BatchNorm2d, Dropout, Layer, Phase, Solo, random::Key};
 use ndarray::{Array4, Axis, Ix2, array};
 

@@ -1,0 +1,10 @@
+//! The tests of `net`, in one program: a program for each file would compile everything as often.
+
+mod build;
+mod cost;
+mod gradients;
+mod metrics;
+mod optim;
+mod saving;
+mod schedule;
+mod training;
