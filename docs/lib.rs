@@ -69,6 +69,19 @@ mod tests {
     }
 
     #[test]
+    fn links_of_readmes_lead_somewhere() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let crates = ["conv-kernels", "layers", "net", "mnist-io", "report"].map(|name| root.join("crates").join(name));
+        for folder in crates.iter().chain([&root]) {
+            let text = fs::read_to_string(folder.join("README.md")).unwrap();
+            for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+                let elsewhere = link.contains("://") || link.contains("::") || link.starts_with('#');
+                assert!(elsewhere || folder.join(link).exists(), "{}: {link}", folder.display());
+            }
+        }
+    }
+
+    #[test]
     fn no_snippet_is_skipped() {
         for file in fs::read_dir(SRC).unwrap() {
             let path = file.unwrap().path();
