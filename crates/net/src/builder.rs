@@ -206,7 +206,7 @@ impl<T: Scalar> SequentialBuilder<T> {
     pub fn init(self, how: Init) -> Self {
         self.change(".init(…)", "a convolution or a dense layer", |spec| match spec {
             LayerSpec::Conv2d { init, .. } | LayerSpec::Dense { init, .. } => {
-                *init = Some(how.into());
+                *init = Some(how);
                 true
             }
             _ => false,

@@ -29,7 +29,7 @@ pub use layers::{Activation, Init, Padding, Scalar, Size};
 pub use observe::{Flow, Observer};
 pub use schedule::{Position, Schedule, ScheduleError};
 pub use sequential::Sequential;
-pub use spec::{InitSpec, LayerSpec, NamedLayer, NetSpec};
+pub use spec::{LayerSpec, NamedLayer, NetSpec};
 pub use summary::Summary;
 pub use train::{History, Trainer};
 pub use workspace::Workspace;

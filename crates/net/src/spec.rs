@@ -64,7 +64,8 @@ pub enum LayerSpec {
         #[serde(with = "ActivationSpec")]
         activation: Activation,
         /// How weights start; `None` is the default for the activation.
-        init: Option<InitSpec>,
+        #[serde(with = "optional_init")]
+        init: Option<Init>,
     },
     /// [`layers::Dense`].
     Dense {
@@ -76,7 +77,8 @@ pub enum LayerSpec {
         #[serde(with = "ActivationSpec")]
         activation: Activation,
         /// How weights start; `None` is the default for the activation.
-        init: Option<InitSpec>,
+        #[serde(with = "optional_init")]
+        init: Option<Init>,
     },
     /// [`layers::MaxPool2d`].
     MaxPool2d {
@@ -162,14 +164,14 @@ impl LayerSpec {
                     .groups(groups)
                     .bias(bias)
                     .activation(activation)
-                    .init(init.map_or_else(|| Init::default_for(activation), Init::from));
+                    .init(init.unwrap_or(Init::default_for(activation)));
                 Box::new(layer.build::<T>()?)
             }
             Self::Dense { outputs, bias, activation, init } => {
                 let layer = Dense::new(input.iter().product(), outputs)
                     .bias(bias)
                     .activation(activation)
-                    .init(init.map_or_else(|| Init::default_for(activation), Init::from));
+                    .init(init.unwrap_or(Init::default_for(activation)));
                 Box::new(layer.build::<T>()?)
             }
             Self::MaxPool2d { window, stride } => {
@@ -208,52 +210,33 @@ enum ActivationSpec {
 }
 
 /// [`Init`] as it is written.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum InitSpec {
-    /// [`Init::StandardNormal`].
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Init", rename_all = "snake_case")]
+enum InitSpec {
     StandardNormal,
-    /// [`Init::HeNormal`].
     HeNormal,
-    /// [`Init::GlorotUniform`].
     GlorotUniform,
-    /// [`Init::NielsenFanIn`].
     NielsenFanIn,
-    /// [`Init::NielsenFanOut`].
-    NielsenFanOut {
-        /// The area of the pooling window that follows.
-        pool_area: usize,
-    },
-    /// [`Init::PyTorch`].
+    NielsenFanOut { pool_area: usize },
     PyTorch,
-    /// [`Init::Zeros`].
     Zeros,
 }
 
-impl From<InitSpec> for Init {
-    fn from(spec: InitSpec) -> Self {
-        match spec {
-            InitSpec::StandardNormal => Self::StandardNormal,
-            InitSpec::HeNormal => Self::HeNormal,
-            InitSpec::GlorotUniform => Self::GlorotUniform,
-            InitSpec::NielsenFanIn => Self::NielsenFanIn,
-            InitSpec::NielsenFanOut { pool_area } => Self::NielsenFanOut { pool_area },
-            InitSpec::PyTorch => Self::PyTorch,
-            InitSpec::Zeros => Self::Zeros,
-        }
-    }
-}
+/// An [`Init`] or none.
+mod optional_init {
+    use layers::Init;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-impl From<Init> for InitSpec {
-    fn from(init: Init) -> Self {
-        match init {
-            Init::StandardNormal => Self::StandardNormal,
-            Init::HeNormal => Self::HeNormal,
-            Init::GlorotUniform => Self::GlorotUniform,
-            Init::NielsenFanIn => Self::NielsenFanIn,
-            Init::NielsenFanOut { pool_area } => Self::NielsenFanOut { pool_area },
-            Init::PyTorch => Self::PyTorch,
-            Init::Zeros => Self::Zeros,
-        }
+    use super::InitSpec;
+
+    #[derive(Serialize, Deserialize)]
+    struct Written(#[serde(with = "InitSpec")] Init);
+
+    pub(super) fn serialize<S: Serializer>(init: &Option<Init>, to: S) -> Result<S::Ok, S::Error> {
+        init.map(Written).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Init>, D::Error> {
+        Ok(Option::<Written>::deserialize(from)?.map(|Written(init)| init))
     }
 }
