@@ -19,7 +19,7 @@ pub(crate) use geometry::Geometry;
 use super::{channel_unit, groups_within, pass_lanes};
 use crate::scratch::aligned;
 use crate::simd::Isa;
-use crate::simd::tiles::{Correlate, ROWS, Scatter, activates, even_parts};
+use crate::simd::tiles::{Correlate, ROWS, Scatter, activates, even_parts, unfinished_len};
 use crate::threads::{Cell, Cuts, grid, view3};
 use crate::{Conv2dShape, Epilogue, Scalar};
 
@@ -57,15 +57,18 @@ impl<'a> Direct<'a> {
     /// Scratch elements for the most demanding of the three passes.
     pub(crate) fn scratch_len<T: Scalar>(&self) -> usize {
         let weight = aligned::<T>(self.shape.weight_len());
-        let images = self.forward_len::<T>().max(self.input_gradient_lens::<T>().into_iter().sum());
+        let forward = self.forward_lens::<T>().into_iter().sum::<usize>();
+        let images = forward.max(self.input_gradient_lens::<T>().into_iter().sum());
         let images = weight + pass_lanes(self.shape, self.batch) * images;
         images.max(self.weight_gradient_scratch_len::<T>())
     }
 
-    /// Scratch elements of a cell of the forward pass: a padded strip, and a block of joined rows.
-    fn forward_len<T: Scalar>(&self) -> usize {
+    /// Scratch elements of a cell of the forward pass: a padded strip, a block of joined rows, unfinished sums.
+    fn forward_lens<T: Scalar>(&self) -> [usize; 3] {
         let joined = if self.geometry.joined() { ROWS * self.geometry.longest_run() } else { 0 };
-        self.padded_len::<T>() + aligned::<T>(joined)
+        let runs = self.geometry.runs(self.shape, self.geometry.rows());
+        let unfinished = unfinished_len(self.shape.taps(), runs, self.isa.lanes::<T>());
+        [self.padded_len::<T>(), aligned::<T>(joined), aligned::<T>(unfinished)]
     }
 
     /// Elements of a padded strip, if the image is padded.
@@ -111,9 +114,10 @@ impl<'a> Direct<'a> {
         let units = [1, channel_unit(self.shape, dim[1], SECTION), rows];
         let cuts = Cuts::new(pass_lanes(self.shape, self.batch), dim, units, [0, 2, 1]);
         let (whole, packed) = (Cell::whole(view3(dim, y), cells), &*packed);
-        grid(whole, cuts, self.forward_len::<T>(), &|cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
+        let lens = self.forward_lens::<T>();
+        grid(whole, cuts, lens.into_iter().sum(), &|cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
             let Cell { view: mut y, start: [first_image, first_map, first_pixel], scratch } = cell;
-            let (padded, joined) = scratch.split_at_mut(self.padded_len::<T>());
+            let (padded, buffers) = scratch.split_at_mut(lens[0]);
             let (images, channels, pixels) = y.dim();
             let (top, rows) = (first_pixel / width, pixels / width);
             for image in 0..images {
@@ -128,7 +132,7 @@ impl<'a> Direct<'a> {
                             let block = block.start - first_map..block.end - first_map;
                             let y = y.slice_mut(s![image, block, strip.start * width..strip.end * width]);
                             let epilogue = Epilogue { bias, ..epilogue };
-                            self.forward_block(underlays, weight, epilogue, y, joined);
+                            self.forward_block(underlays, weight, epilogue, y, buffers);
                         }
                     }
                 }
@@ -143,19 +147,20 @@ impl<'a> Direct<'a> {
         weight: &[T],
         Epilogue { bias, activation }: Epilogue<'_, T>,
         mut y: ArrayViewMut2<'_, T>,
-        joined: &mut [T],
+        buffers: &mut [T],
     ) {
+        let (joined, unfinished) = buffers.split_at_mut(self.forward_lens::<T>()[1]);
         let (channels, pixels) = y.dim();
         let width = self.shape.output()[1];
         let runs = self.geometry.runs(self.shape, pixels / width);
         let taps = self.geometry.taps();
         if !self.geometry.joined() {
-            T::run(self.isa, Correlate { image, taps, weight, bias, activation, runs, maps: y.view_mut() });
+            T::run(self.isa, Correlate { image, taps, weight, bias, activation, runs, unfinished, maps: y.view_mut() });
         } else {
             let joined = &mut joined[..channels * runs.len];
             let maps = ArrayViewMut2::from_shape((channels, runs.len), &mut *joined);
             let maps = maps.expect("the slice was cut to channels × pixels");
-            T::run(self.isa, Correlate { image, taps, weight, bias, activation, runs, maps });
+            T::run(self.isa, Correlate { image, taps, weight, bias, activation, runs, unfinished, maps });
             for (mut y, joined) in y.outer_iter_mut().zip(joined.chunks_exact(runs.len)) {
                 let y = y.as_slice_mut().expect("the pixels of a feature map are contiguous");
                 for (y, row) in y.chunks_exact_mut(width).zip(joined.chunks(self.geometry.padded_width())) {

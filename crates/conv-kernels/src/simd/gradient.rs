@@ -180,35 +180,47 @@ impl<T: Scalar> AlongPixels<'_, T> {
             // SAFETY: `eval` has checked that the image holds all taps.
             rows[r] = unsafe { rows[r].add(taps[r]) };
         }
-        let maps = self.maps[channel * self.map_len..].as_ptr();
-        for place in self.runs.vectors(S::LANES) {
-            let mut gradients = [zero; N];
-            // SAFETY: `eval` has checked that the image holds all vectors of all taps, every channel all vectors, and
-            // the mask those of a run; `N` channels follow `channel`.
+        let mut maps = self.maps[channel * self.map_len..].as_ptr();
+        let Runs { count, len, image_pitch, map_pitch } = self.runs;
+        let whole = len / S::LANES * S::LANES;
+        for _ in 0..count {
+            // SAFETY: `eval` has checked that the image holds all runs of all taps, every channel all runs, and the
+            // mask the vectors of a run; `N` channels follow `channel`.
             unsafe {
-                for n in 0..N {
-                    gradients[n] = simd.load(maps.add(n * self.map_len + place.map));
-                }
-                if place.mask < self.runs.len {
-                    for r in 0..R {
-                        let x = simd.load(rows[r].add(place.image));
-                        for n in 0..N {
-                            sums[r][n] = simd.mul_add(x, gradients[n], sums[r][n]);
-                        }
-                    }
-                } else {
-                    // Pixels that another vector has had: zeros on both sides, so that no infinity meets a zero.
-                    let mask = simd.load(self.mask.as_ptr().add(place.mask));
+                let mut pixel = 0;
+                while pixel < whole {
+                    let mut gradients = [zero; N];
                     for n in 0..N {
-                        gradients[n] = simd.where_positive(mask, gradients[n], zero);
+                        gradients[n] = simd.load(maps.add(n * self.map_len + pixel));
                     }
                     for r in 0..R {
-                        let x = simd.where_positive(mask, simd.load(rows[r].add(place.image)), zero);
+                        let x = simd.load(rows[r].add(pixel));
+                        for n in 0..N {
+                            sums[r][n] = simd.mul_add(x, gradients[n], sums[r][n]);
+                        }
+                    }
+                    pixel += S::LANES;
+                }
+                if whole < len {
+                    // The last vector overlaps: zeros on both sides for what the one before has had, so that no
+                    // infinity meets a zero.
+                    let mask = simd.load(self.mask.as_ptr().add(len));
+                    let mut gradients = [zero; N];
+                    for n in 0..N {
+                        let gradient = simd.load(maps.add(n * self.map_len + len - S::LANES));
+                        gradients[n] = simd.where_positive(mask, gradient, zero);
+                    }
+                    for r in 0..R {
+                        let x = simd.where_positive(mask, simd.load(rows[r].add(len - S::LANES)), zero);
                         for n in 0..N {
                             sums[r][n] = simd.mul_add(x, gradients[n], sums[r][n]);
                         }
                     }
                 }
+            }
+            maps = maps.wrapping_add(map_pitch);
+            for r in 0..R {
+                rows[r] = rows[r].wrapping_add(image_pitch);
             }
         }
         let all = self.sums.as_mut_ptr();

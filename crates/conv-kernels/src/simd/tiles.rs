@@ -57,6 +57,12 @@ impl Runs {
         Vectors { runs: self, lanes, run: 0, pixel: 0 }
     }
 
+    /// How many vectors there are.
+    #[inline(always)]
+    pub(crate) fn vector_count(&self, lanes: usize) -> usize {
+        self.count * self.len.div_ceil(lanes)
+    }
+
     /// Checks that a map, and an image whose farthest row is `far` away, have all pixels.
     #[inline(always)]
     pub(super) fn check(&self, lanes: usize, image_len: usize, far: usize, map_len: usize) {
@@ -89,6 +95,7 @@ pub(crate) fn even_parts(len: usize, most: usize) -> impl Iterator<Item = Range<
 }
 
 /// See [`Runs::vectors`].
+#[derive(Clone)]
 pub(super) struct Vectors {
     runs: Runs,
     lanes: usize,
@@ -154,8 +161,18 @@ pub(crate) struct Correlate<'a, T> {
     pub(crate) activation: Activation,
     /// The output rows.
     pub(crate) runs: Runs,
+    /// Room for unfinished sums, as much as [`unfinished_len`] says.
+    pub(crate) unfinished: &'a mut [T],
     /// Output, one channel a row; at most [`ROWS`].
     pub(crate) maps: ArrayViewMut2<'a, T>,
+}
+
+/// Longer chains are cut, and go on where they were, so that the weights and pixels of a part stay in the first cache.
+const CHAIN: usize = 512;
+
+/// Elements that the unfinished sums of a block of channels need.
+pub(crate) fn unfinished_len(taps: usize, runs: Runs, lanes: usize) -> usize {
+    if taps > CHAIN { ROWS * runs.vector_count(lanes) * lanes } else { 0 }
 }
 
 impl<T: Scalar> Op<T> for Correlate<'_, T> {
@@ -165,6 +182,8 @@ impl<T: Scalar> Op<T> for Correlate<'_, T> {
         self.runs.check(S::LANES, self.image.len(), far, self.maps.ncols());
         assert_eq!(self.weight.len(), self.taps.len() * self.maps.nrows(), "a weight for each tap and channel");
         assert!(self.bias.is_none_or(|bias| bias.len() == self.maps.nrows()), "a bias for each channel");
+        let unfinished = unfinished_len(self.taps.len(), self.runs, S::LANES);
+        assert!(self.unfinished.len() >= unfinished, "room for unfinished sums");
         assert_eq!(self.maps.strides()[1], 1, "maps are rows");
         with_rows!(self.maps.nrows(), [1, 2, 3, 4, 5, 6], R => self.rows::<S, R>(simd));
     }
@@ -173,24 +192,45 @@ impl<T: Scalar> Op<T> for Correlate<'_, T> {
 impl<T: Scalar> Correlate<'_, T> {
     #[inline(always)]
     fn rows<S: Simd<T>, const R: usize>(mut self, simd: S) {
-        let mut places = self.runs.vectors(S::LANES);
-        while let Some(first) = places.next() {
-            match places.next() {
-                Some(second) => self.tile::<S, R, 2>(simd, [first, second]),
-                None => self.tile::<S, R, 1>(simd, [first]),
+        for part in even_parts(self.taps.len(), CHAIN) {
+            let (mut places, mut index) = (self.runs.vectors(S::LANES), 0);
+            while let Some(first) = places.next() {
+                match places.next() {
+                    Some(second) => self.tile::<S, R, 2>(simd, part.clone(), index, [first, second]),
+                    None => self.tile::<S, R, 1>(simd, part.clone(), index, [first]),
+                }
+                index += 2;
             }
         }
     }
 
+    /// The sums of vectors `index..index + N` over a part of the taps.
     #[inline(always)]
-    fn tile<S: Simd<T>, const R: usize, const N: usize>(&mut self, simd: S, places: [Place; N]) {
+    fn tile<S: Simd<T>, const R: usize, const N: usize>(
+        &mut self,
+        simd: S,
+        part: Range<usize>,
+        index: usize,
+        places: [Place; N],
+    ) {
         let mut sums = [[simd.splat(T::ZERO); N]; R];
-        let mut weight = self.weight.as_ptr();
+        let unfinished = self.unfinished.as_mut_ptr();
+        // Each vector has its own place there: overlapping ones must not meet in the maps before they are finished.
+        let place = |r: usize, n: usize| ((index + n) * R + r) * S::LANES;
+        if part.start > 0 {
+            for r in 0..R {
+                for n in 0..N {
+                    // SAFETY: `eval` has checked that there is room for `R` sums of all vectors.
+                    sums[r][n] = unsafe { simd.load(unfinished.add(place(r, n))) };
+                }
+            }
+        }
         let image = self.image.as_ptr();
-        for &tap in self.taps {
+        // SAFETY: `eval` has checked that there are `R` weights for each tap.
+        let mut weight = unsafe { self.weight.as_ptr().add(part.start * R) };
+        for &tap in &self.taps[part.clone()] {
             let mut pixels = [simd.splat(T::ZERO); N];
-            // SAFETY: `eval` has checked that the image holds all vectors of all taps, and that there are `R` weights
-            // for each tap.
+            // SAFETY: `eval` has checked that the image holds all vectors of all taps, and the weights as above.
             unsafe {
                 for n in 0..N {
                     pixels[n] = simd.load(image.add(places[n].image + tap));
@@ -198,6 +238,15 @@ impl<T: Scalar> Correlate<'_, T> {
                 outer(simd, weight, pixels, &mut sums);
                 weight = weight.add(R);
             }
+        }
+        if part.end < self.taps.len() {
+            for r in 0..R {
+                for n in 0..N {
+                    // SAFETY: as for loading them.
+                    unsafe { simd.store(sums[r][n], unfinished.add(place(r, n))) };
+                }
+            }
+            return;
         }
         if let Some(bias) = self.bias {
             for r in 0..R {
@@ -289,16 +338,30 @@ impl<T: Scalar> Op<T> for Scatter<'_, T> {
         self.runs.check(S::LANES, self.image.len(), far, last_map);
         assert!(self.mask.len() >= self.runs.mask_len(S::LANES), "a mask for all vectors of a run");
         assert_eq!(self.weight.len(), self.targets.len() * self.depth, "a weight for each channel and target");
-        for (targets, weight) in self.targets.chunks(ROWS).zip(self.weight.chunks(ROWS * self.depth)) {
-            with_rows!(targets.len(), [1, 2, 3, 4, 5, 6], R => self.rows::<S, R>(simd, targets, weight));
+        let few = (FIRST_CACHE / (self.depth * S::LANES * size_of::<T>())).max(2) / 2 * 2;
+        let mut places = self.runs.vectors(S::LANES);
+        for _ in 0..self.runs.vector_count(S::LANES).div_ceil(few) {
+            for (targets, weight) in self.targets.chunks(ROWS).zip(self.weight.chunks(ROWS * self.depth)) {
+                let places = places.clone().take(few);
+                with_rows!(targets.len(), [1, 2, 3, 4, 5, 6], R => self.rows::<S, R>(simd, targets, weight, places));
+            }
+            places.nth(few - 1);
         }
     }
 }
 
+/// Bytes of gradients that all targets meet before the next ones come: what the first cache holds, with room to spare.
+const FIRST_CACHE: usize = 16 << 10;
+
 impl<T: Scalar> Scatter<'_, T> {
     #[inline(always)]
-    fn rows<S: Simd<T>, const R: usize>(&mut self, simd: S, targets: &[usize], weight: &[T]) {
-        let mut places = self.runs.vectors(S::LANES);
+    fn rows<S: Simd<T>, const R: usize>(
+        &mut self,
+        simd: S,
+        targets: &[usize],
+        weight: &[T],
+        mut places: impl Iterator<Item = Place>,
+    ) {
         while let Some(first) = places.next() {
             match places.next() {
                 Some(second) => self.tile::<S, R, 2>(simd, targets, weight, [first, second]),
