@@ -427,7 +427,7 @@ fn choose(shape: &Conv2dShape, isa: Isa) -> (Algorithm, &'static str) {
         (Algorithm::Depthwise, "each overlay sees one channel, and a channel has few overlays")
     } else if Algorithm::Pointwise.applies_to(shape) {
         (Algorithm::Pointwise, "a 1x1 kernel needs no column matrix")
-    } else if isa.is_fast() && Algorithm::Direct.applies_to(shape) {
+    } else if isa.is_fast() && Algorithm::Direct.applies_to(shape) && Geometry::is_dense(shape) {
         (Algorithm::Direct, "the overlay slides by one, so the image can be read where it lies")
     } else {
         (Algorithm::Im2col, "the general form")

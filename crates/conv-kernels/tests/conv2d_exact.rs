@@ -75,6 +75,7 @@ fn the_plan_takes_the_fast_path() {
     for (builder, expected) in [
         (conv(1, 20, [28, 28], [5, 5]), with_stride_1),
         (conv(20, 40, [3, 3], [3, 3]), "im2col"),
+        (conv(4, 8, [35, 35], [31, 31]), "im2col"),
         (conv(64, 64, [56, 56], [1, 1]), "pointwise"),
         (conv(64, 64, [56, 56], [1, 1]).stride([2, 2]), "im2col"),
         (conv(64, 64, [56, 56], [1, 1]).padding(1), with_stride_1),
@@ -99,6 +100,7 @@ fn direct_images_are_chains_in_the_order_of_the_weights() {
         (conv(20, 40, [12, 12], [5, 5]), 1),
         (conv(6, 17, [14, 13], [5, 3]).dilation([1, 2]), 3),
         (conv(32, 64, [26, 26], [3, 3]).groups(2), 1),
+        (conv(64, 7, [13, 15], [3, 3]), 1), // chains in two parts
     ] {
         let shape = builder.build().unwrap();
         let problem = Problem::new(shape, batch);
