@@ -152,7 +152,7 @@ impl<T> Epilogue<'_, T> {
 #[derive(Clone, Debug)]
 pub struct Conv2dPlan<T: Scalar> {
     shape: Conv2dShape,
-    algorithm: Algorithm,
+    passes: Passes,
     reason: &'static str,
     isa: Isa,
     /// What [`Algorithm::Direct`] computes once.
@@ -182,17 +182,17 @@ impl<T: Scalar> Conv2dPlan<T> {
     /// ```
     pub fn new(shape: Conv2dShape, options: &Options) -> Result<Self, KernelError> {
         let isa = Isa::detect()?;
-        let (algorithm, reason) = match options.force {
-            Some(algorithm) if algorithm.applies_to(&shape) => (algorithm, "forced by Options::force"),
+        let (passes, reason) = match options.force {
+            Some(algorithm) if algorithm.applies_to(&shape) => (Passes::all(algorithm), "forced by Options::force"),
             Some(algorithm) => {
                 let (shape, applies_to) = (shape.to_string(), algorithm.domain());
                 return Err(KernelError::NotApplicable { algorithm, shape, applies_to });
             }
             None => choose(&shape, isa),
         };
-        let direct = algorithm == Algorithm::Direct;
+        let direct = passes.each().contains(&Algorithm::Direct);
         let geometry = direct.then(|| Geometry::new::<T>(&shape, isa.lanes::<T>()));
-        Ok(Self { shape, algorithm, reason, isa, geometry, element: PhantomData })
+        Ok(Self { shape, passes, reason, isa, geometry, element: PhantomData })
     }
 
     /// The geometry that the plan is for.
@@ -210,16 +210,17 @@ impl<T: Scalar> Conv2dPlan<T> {
     /// # Ok::<(), conv_kernels::KernelError>(())
     /// ```
     pub fn explain(&self) -> String {
-        let Self { shape, algorithm, reason, .. } = self;
+        let Self { shape, passes, reason, .. } = self;
+        let [forward, input_gradient, weight_gradient] = passes.each();
         let kib = |batch| (self.scratch_len(batch) * size_of::<T>()).div_ceil(1024);
         let cells = |batch| pass_lanes(shape, batch);
-        let vectors = match self.method(1) {
+        let vectors = match self.method(forward, 1) {
             Method::Direct(direct) => format!("{}\n", direct.explain::<T>()),
             Method::Depthwise(_) | Method::Product(_) => String::new(),
         };
         format!(
             "{shape}, {}, {} multiply-adds an image\n\
-             forward: {algorithm}, input_gradient: {algorithm}, weight_gradient: {algorithm} ({reason})\n\
+             forward: {forward}, input_gradient: {input_gradient}, weight_gradient: {weight_gradient} ({reason})\n\
              {vectors}\
              scratch: {} KiB for 1 image, {} KiB for 64\n\
              cut into at most {} parts for 1 image, {} for 64\n",
@@ -247,19 +248,20 @@ impl<T: Scalar> Conv2dPlan<T> {
 
     /// The most that any of the three passes needs.
     fn scratch_len(&self, batch: usize) -> usize {
-        match self.method(batch) {
+        let lens = self.passes.each().map(|algorithm| match self.method(algorithm, batch) {
             Method::Depthwise(depthwise) => depthwise.weight_gradient_scratch_len::<T>(),
             Method::Direct(direct) => direct.scratch_len::<T>(),
             Method::Product(product) => product.scratch_len::<T>().max(product.weight_gradient_scratch_len::<T>()),
-        }
+        });
+        lens.into_iter().fold(0, usize::max)
     }
 
-    /// The algorithm, ready for a batch.
-    fn method(&self, batch: usize) -> Method<'_> {
-        match (self.algorithm, &self.geometry) {
-            (_, Some(geometry)) => Method::Direct(Direct::new(&self.shape, geometry, batch, self.isa)),
-            (Algorithm::Depthwise, None) => Method::Depthwise(Depthwise::new(&self.shape, batch)),
-            (algorithm, None) => Method::Product(Product::new(&self.shape, batch, algorithm)),
+    /// An algorithm, ready for a batch.
+    fn method(&self, algorithm: Algorithm, batch: usize) -> Method<'_> {
+        match (algorithm, &self.geometry) {
+            (Algorithm::Direct, Some(geometry)) => Method::Direct(Direct::new(&self.shape, geometry, batch, self.isa)),
+            (Algorithm::Depthwise, _) => Method::Depthwise(Depthwise::new(&self.shape, batch)),
+            (algorithm, _) => Method::Product(Product::new(&self.shape, batch, algorithm)),
         }
     }
 
@@ -294,7 +296,7 @@ impl<T: Scalar> Conv2dPlan<T> {
         self.shape.expect_weight("weight", weight.len())?;
         self.shape.expect_output("y", batch, y.len())?;
         epilogue.bias.map_or(Ok(()), |bias| self.shape.expect_bias("bias", bias.len()))?;
-        match self.method(batch) {
+        match self.method(self.passes.forward, batch) {
             Method::Depthwise(depthwise) => depthwise.forward(x, weight, epilogue, y),
             Method::Direct(direct) => direct.forward(x, weight, epilogue, y, scratch.lend(direct.scratch_len::<T>())),
             Method::Product(product) => {
@@ -333,7 +335,7 @@ impl<T: Scalar> Conv2dPlan<T> {
         self.shape.expect_output("dy", batch, dy.len())?;
         self.shape.expect_weight("weight", weight.len())?;
         self.shape.expect_input("dx", batch, dx.len())?;
-        match self.method(batch) {
+        match self.method(self.passes.input_gradient, batch) {
             Method::Depthwise(depthwise) => depthwise.input_gradient(dy, weight, dx),
             Method::Direct(direct) => direct.input_gradient(dy, weight, dx, scratch.lend(direct.scratch_len::<T>())),
             Method::Product(product) => {
@@ -372,7 +374,7 @@ impl<T: Scalar> Conv2dPlan<T> {
         self.shape.expect_input("x", batch, x.len())?;
         self.shape.expect_output("dy", batch, dy.len())?;
         self.shape.expect_weight("dweight", dweight.len())?;
-        match self.method(batch) {
+        match self.method(self.passes.weight_gradient, batch) {
             Method::Depthwise(depthwise) => {
                 let scratch = scratch.lend(depthwise.weight_gradient_scratch_len::<T>());
                 depthwise.weight_gradient(x, dy, dweight, scratch);
@@ -419,17 +421,40 @@ enum Method<'a> {
     Product(Product<'a>),
 }
 
-/// The fastest algorithm for a shape, and why.
-fn choose(shape: &Conv2dShape, isa: Isa) -> (Algorithm, &'static str) {
+/// The algorithm of each pass.
+#[derive(Clone, Copy, Debug)]
+struct Passes {
+    forward: Algorithm,
+    input_gradient: Algorithm,
+    weight_gradient: Algorithm,
+}
+
+impl Passes {
+    fn all(algorithm: Algorithm) -> Self {
+        Self { forward: algorithm, input_gradient: algorithm, weight_gradient: algorithm }
+    }
+
+    fn each(self) -> [Algorithm; 3] {
+        [self.forward, self.input_gradient, self.weight_gradient]
+    }
+}
+
+/// The fastest algorithms for a shape, and why.
+fn choose(shape: &Conv2dShape, isa: Isa) -> (Passes, &'static str) {
     // A product works on 8 rows at once, however few there are.
     let few_maps = if shape.output()[1] >= WIDE { 2 } else { 1 };
-    if Algorithm::Depthwise.applies_to(shape) && shape.out_channels() / shape.groups() <= few_maps {
-        (Algorithm::Depthwise, "each overlay sees one channel, and a channel has few overlays")
+    let lonely = Algorithm::Depthwise.applies_to(shape) && shape.out_channels() / shape.groups() <= few_maps;
+    let direct = isa.is_fast() && Algorithm::Direct.applies_to(shape) && Geometry::is_dense(shape);
+    if lonely && direct {
+        let reason = "each overlay sees one channel, and a channel has few overlays to send gradients back";
+        (Passes { input_gradient: Algorithm::Depthwise, ..Passes::all(Algorithm::Direct) }, reason)
+    } else if lonely {
+        (Passes::all(Algorithm::Depthwise), "each overlay sees one channel, and a channel has few overlays")
     } else if Algorithm::Pointwise.applies_to(shape) {
-        (Algorithm::Pointwise, "a 1x1 kernel needs no column matrix")
-    } else if isa.is_fast() && Algorithm::Direct.applies_to(shape) && Geometry::is_dense(shape) {
-        (Algorithm::Direct, "the overlay slides by one, so the image can be read where it lies")
+        (Passes::all(Algorithm::Pointwise), "a 1x1 kernel needs no column matrix")
+    } else if direct {
+        (Passes::all(Algorithm::Direct), "the overlay slides by one, so the image can be read where it lies")
     } else {
-        (Algorithm::Im2col, "the general form")
+        (Passes::all(Algorithm::Im2col), "the general form")
     }
 }

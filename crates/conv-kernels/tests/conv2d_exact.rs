@@ -13,7 +13,9 @@ fn check<T: Scalar>(problem: Problem) -> Results<T> {
     let data = problem.data(integers::<T>);
     let expected = problem.reference(&data);
     let mut scratch = Scratch::new();
-    for (algorithm, plan) in plans::<T>(problem.shape) {
+    let chosen = Conv2dPlan::new(problem.shape, &Options::default()).unwrap();
+    let forced = plans::<T>(problem.shape).into_iter().map(|(algorithm, plan)| (algorithm.to_string(), plan));
+    for (algorithm, plan) in forced.chain([("the plan's choice".to_owned(), chosen)]) {
         let got = problem.run(&plan, &data, &mut scratch);
         for ((what, got), (_, expected)) in got.bits().into_iter().zip(expected.bits()) {
             assert_eq!(got, expected, "{what} of {} x ({}) by {algorithm}", problem.batch, problem.shape);
@@ -71,7 +73,9 @@ fn depthwise_images_have_the_bits_of_the_definition_on_reals_too() {
 #[test]
 fn the_plan_takes_the_fast_path() {
     let conv = Conv2dShape::builder;
-    let with_stride_1 = if instruction_set() == "portable" { "im2col" } else { "direct" };
+    let fast = instruction_set() != "portable";
+    let with_stride_1 = if fast { "direct" } else { "im2col" };
+    let alone = if fast { "direct, input_gradient: depthwise" } else { "depthwise" };
     for (builder, expected) in [
         (conv(1, 20, [28, 28], [5, 5]), with_stride_1),
         (conv(20, 40, [3, 3], [3, 3]), "im2col"),
@@ -80,8 +84,9 @@ fn the_plan_takes_the_fast_path() {
         (conv(64, 64, [56, 56], [1, 1]).stride([2, 2]), "im2col"),
         (conv(64, 64, [56, 56], [1, 1]).padding(1), with_stride_1),
         (conv(64, 64, [56, 56], [1, 1]).groups(4), "pointwise"),
-        (conv(32, 32, [112, 112], [3, 3]).groups(32), "depthwise"),
-        (conv(1, 1, [512, 512], [31, 31]), "depthwise"),
+        (conv(32, 32, [112, 112], [3, 3]).groups(32), alone),
+        (conv(1, 1, [512, 512], [31, 31]), alone),
+        (conv(1, 1, [512, 512], [31, 31]).stride([1, 2]), "depthwise"),
     ] {
         let plan = Conv2dPlan::<f32>::new(builder.build().unwrap(), &Options::default()).unwrap();
         let explained = plan.explain();
