@@ -412,3 +412,43 @@ impl<T: Scalar> Scatter<'_, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_and_their_mask_meet_every_wanted_pixel_once() {
+        for lanes in [2, 4, 8] {
+            for (count, len) in (1..4).flat_map(|count| (lanes..4 * lanes).map(move |len| (count, len))) {
+                let runs = Runs { count, len, image_pitch: len + 3, map_pitch: len };
+                runs.check(lanes, count * (len + 3) - 3, 0, count * len);
+                let mut mask = vec![f32::NAN; runs.mask_len(lanes)];
+                let mut pixel = 0;
+                runs.write_mask(lanes, &mut mask, &mut || {
+                    pixel += 1;
+                    pixel % 5 != 0
+                });
+                let mut met = vec![0; count * len];
+                for place in runs.vectors(lanes) {
+                    assert_eq!(place.image, place.map / len * (len + 3) + place.map % len);
+                    for lane in (0..lanes).filter(|lane| mask[place.mask + lane] > 0.0) {
+                        met[place.map + lane] += 1;
+                    }
+                }
+                assert_eq!(runs.vectors(lanes).count(), runs.vector_count(lanes));
+                let wanted = (0..count * len).map(|index| i32::from((index % len + 1) % 5 != 0));
+                assert!(met.into_iter().eq(wanted), "{count} runs of {len} in {lanes} lanes");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_are_even() {
+        let lens = |len, most| even_parts(len, most).map(|part| part.len()).collect::<Vec<_>>();
+        assert_eq!(lens(20, 6), [5, 5, 5, 5]);
+        assert_eq!(lens(16, 6), [5, 5, 6]);
+        assert_eq!(lens(6, 6), [6]);
+        assert_eq!(lens(0, 6), [0; 0]);
+    }
+}

@@ -201,7 +201,9 @@ pub(crate) fn instruction_set() -> &'static str {
     let shape = Conv2dShape::builder(1, 1, [8, 8], [1, 1]).build().unwrap();
     let plan = Conv2dPlan::<f32>::new(shape, &Options::default().force(Algorithm::Direct)).unwrap();
     let explained = plan.explain();
-    ["avx2", "portable"].into_iter().find(|set| explained.contains(&format!("vectors: {set}, "))).unwrap()
+    let set = ["avx2", "portable"].into_iter().find(|set| explained.contains(&format!("vectors: {set}, "))).unwrap();
+    assert!(env::var("CONV_ISA").ok().is_none_or(|forced| forced == set), "CONV_ISA decides");
+    set
 }
 
 /// Runs this test binary once more for each other instruction set that the CPU has, without the test `except`, which
