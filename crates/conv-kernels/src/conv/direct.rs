@@ -199,7 +199,7 @@ impl<'a> Direct<'a> {
 
     /// `dx`: what the elements of the overlays send back, strip by strip, added to the image.
     pub(crate) fn input_gradient<T: Scalar>(&self, dy: &[T], weight: &[T], dx: &mut [T], scratch: &mut [T]) {
-        let (depth, maps) = self.group();
+        let ((depth, maps), pixels) = (self.group(), self.shape.out_pixels());
         let elements = self.shape.taps() / depth;
         let (packed, cells) = scratch.split_at_mut(aligned::<T>(self.shape.weight_len()));
         self.pack_transposed(weight, packed);
@@ -207,68 +207,68 @@ impl<'a> Direct<'a> {
         let units = [1, channel_unit(self.shape, dim[1], ROWS), dim[2]];
         let cuts = Cuts::new(pass_lanes(self.shape, self.batch), dim, units, [0, 1, 2]);
         let (whole, packed) = (Cell::whole(view3(dim, dx), cells), &*packed);
-        let lens = self.input_gradient_lens::<T>();
-        grid(whole, cuts, lens.into_iter().sum(), &|cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
+        let len = self.input_gradient_lens::<T>().into_iter().sum();
+        grid(whole, cuts, len, &|cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
             let Cell { view: mut dx, start: [first_image, first_channel, _], scratch } = cell;
-            let (padded, rest) = scratch.split_at_mut(lens[0]);
-            let (joined, mask) = rest.split_at_mut(lens[1]);
             let channels = dx.len_of(Axis(1));
             for (image, mut dx) in (first_image..).zip(dx.outer_iter_mut()) {
                 let dx = dx.as_slice_mut().expect("whole channels of one image are contiguous");
-                dx.fill(T::ZERO);
                 for (group, within) in groups_within(first_channel..first_channel + channels, depth) {
                     let first = (group * depth + within.start - first_channel) * dim[2];
                     let dx = &mut dx[first..first + within.len() * dim[2]];
-                    for strip in self.geometry.strips(self.shape.output()[0]) {
-                        let runs = self.geometry.runs(self.shape, strip.len());
-                        self.geometry.write_mask(self.shape, runs, self.isa.lanes::<T>(), mask);
-                        let (dy, map_len) = self.gradients(dy, image, group, &strip, joined);
-                        let target = if self.geometry.padded() {
-                            let target = &mut padded[..within.len() * self.geometry.plane()];
-                            target.fill(T::ZERO);
-                            target
-                        } else {
-                            &mut dx[strip.start * self.shape.input()[1]..]
-                        };
-                        for band in bands(within.clone()) {
-                            let weights = (group * depth + band.start) * elements * maps;
-                            let op = Scatter {
-                                maps: dy,
-                                map_len,
-                                depth: maps,
-                                weight: &packed[weights..][..band.len() * elements * maps],
-                                targets: &self.geometry.targets()[band.start * elements..band.end * elements],
-                                runs,
-                                mask,
-                                image: &mut target[(band.start - within.start) * self.geometry.plane()..],
-                            };
-                            T::run(self.isa, op);
-                        }
-                        if self.geometry.padded() {
-                            let planes = padded.chunks_exact(self.geometry.plane());
-                            for (dx, padded) in dx.chunks_exact_mut(dim[2]).zip(planes) {
-                                self.geometry.add_unpadded(self.shape, padded, &strip, dx);
-                            }
-                        }
-                    }
+                    let first = (image * self.shape.out_channels() + group * maps) * pixels;
+                    let dy = &dy[first..first + maps * pixels];
+                    let weight = &packed[group * depth * elements * maps..(group + 1) * depth * elements * maps];
+                    self.send_back(dy, weight, within, dx, scratch);
                 }
             }
         });
     }
 
-    /// The gradients of one group of an image from the strip's first row on, and the distance of their channels;
-    /// copied where rows are joined.
-    fn gradients<'b, T: Scalar>(
-        &self,
-        dy: &'b [T],
-        image: usize,
-        group: usize,
-        strip: &Range<usize>,
-        joined: &'b mut [T],
-    ) -> (&'b [T], usize) {
-        let ((_, maps), pixels, width) = (self.group(), self.shape.out_pixels(), self.shape.output()[1]);
-        let first = image * self.shape.out_channels() + group * maps;
-        let dy = &dy[first * pixels..(first + maps) * pixels];
+    /// The input gradient of one image, for some channels of a group.
+    fn send_back<T: Scalar>(&self, dy: &[T], weight: &[T], channels: Range<usize>, dx: &mut [T], scratch: &mut [T]) {
+        let lens = self.input_gradient_lens::<T>();
+        let (padded, rest) = scratch.split_at_mut(lens[0]);
+        let (joined, mask) = rest.split_at_mut(lens[1]);
+        let (maps, plane) = (self.group().1, self.geometry.plane());
+        let elements = self.geometry.targets().len() / self.group().0;
+        dx.fill(T::ZERO);
+        for strip in self.geometry.strips(self.shape.output()[0]) {
+            let runs = self.geometry.runs(self.shape, strip.len());
+            self.geometry.write_mask(self.shape, runs, self.isa.lanes::<T>(), mask);
+            let (dy, map_len) = self.gradients(dy, &strip, joined);
+            let image = if self.geometry.padded() {
+                let image = &mut padded[..channels.len() * plane];
+                image.fill(T::ZERO);
+                image
+            } else {
+                &mut dx[strip.start * self.shape.input()[1]..]
+            };
+            for band in bands(channels.clone()) {
+                let rows = band.start * elements..band.end * elements;
+                let op = Scatter {
+                    maps: dy,
+                    map_len,
+                    depth: maps,
+                    weight: &weight[rows.start * maps..rows.end * maps],
+                    targets: &self.geometry.targets()[rows],
+                    runs,
+                    mask,
+                    image: &mut image[(band.start - channels.start) * plane..],
+                };
+                T::run(self.isa, op);
+            }
+            if self.geometry.padded() {
+                let planes = dx.chunks_exact_mut(self.shape.in_pixels()).zip(padded.chunks_exact(plane));
+                planes.for_each(|(dx, padded)| self.geometry.add_unpadded(self.shape, padded, &strip, dx));
+            }
+        }
+    }
+
+    /// The gradients of a group from the strip's first row on, and the distance of their channels; copied where rows
+    /// are joined.
+    fn gradients<'b, T: Scalar>(&self, dy: &'b [T], strip: &Range<usize>, joined: &'b mut [T]) -> (&'b [T], usize) {
+        let (pixels, width) = (self.shape.out_pixels(), self.shape.output()[1]);
         if !self.geometry.joined() {
             return (&dy[strip.start * width..], pixels);
         }
@@ -279,7 +279,7 @@ impl<'a> Direct<'a> {
                 joined[..width].copy_from_slice(row);
             }
         }
-        (&joined[..maps * len], len)
+        (&joined[..self.group().1 * len], len)
     }
 
     /// Weights as [`Scatter`] wants them, band by band: in the order of [`Geometry::targets`].
