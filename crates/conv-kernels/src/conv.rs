@@ -1,6 +1,7 @@
 //! The algorithms of the convolution layer, and what they share: how work is cut, and what follows a sum.
 
 pub(crate) mod columns;
+pub(crate) mod depthwise;
 pub(crate) mod direct;
 pub(crate) mod product;
 

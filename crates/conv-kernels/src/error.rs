@@ -129,6 +129,19 @@ pub enum KernelError {
         applies_to: &'static str,
     },
 
+    /// The environment asks for an instruction set that is unknown, or that this CPU lacks.
+    #[error(
+        "{variable} asks for the instruction set {got:?}, which is not available: use one of {available}, or unset it"
+    )]
+    InstructionSet {
+        /// The environment variable.
+        variable: &'static str,
+        /// What it holds.
+        got: String,
+        /// The sets that this CPU has, the best first.
+        available: String,
+    },
+
     /// The slope of a leaky ReLU whose sign the output could not tell.
     #[error("the slope of a leaky ReLU must be finite and > 0 (got {slope}); for slope 0 use Relu")]
     Slope {

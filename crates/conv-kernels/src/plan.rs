@@ -3,9 +3,11 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::conv::direct::Direct;
+use crate::conv::depthwise::Depthwise;
+use crate::conv::direct::{Direct, Geometry};
 use crate::conv::product::Product;
 use crate::conv::{bias_gradient, pass_lanes};
+use crate::simd::Isa;
 use crate::{Activation, Conv2dShape, KernelError, Scalar, Scratch};
 
 /// Feature maps of at least this width have rows long enough to be worth taking one by one.
@@ -27,6 +29,9 @@ pub enum Algorithm {
     Pointwise,
     /// Row by row: for groups of one input channel each, where a product would have a single row, or few.
     Depthwise,
+    /// Straight on the image, by tiles written for the CPU's vectors: for stride 1. Padding is multiplied as by
+    /// [`Algorithm::Im2col`].
+    Direct,
 }
 
 impl Algorithm {
@@ -35,6 +40,7 @@ impl Algorithm {
             Self::Im2col => true,
             Self::Pointwise => shape.kernel() == [1, 1] && shape.stride() == [1, 1] && shape.input() == shape.output(),
             Self::Depthwise => shape.groups() == shape.in_channels(),
+            Self::Direct => Geometry::applies_to(shape),
         }
     }
 
@@ -43,17 +49,19 @@ impl Algorithm {
             Self::Im2col => "every shape",
             Self::Pointwise => "1x1 kernels with stride 1 and no padding",
             Self::Depthwise => "groups of one input channel each",
+            Self::Direct => "stride 1, little padding, and outputs of at least 8 pixels",
         }
     }
 }
 
-/// `im2col`, `pointwise`, `depthwise`.
+/// `im2col`, `pointwise`, `depthwise`, `direct`.
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Im2col => "im2col",
             Self::Pointwise => "pointwise",
             Self::Depthwise => "depthwise",
+            Self::Direct => "direct",
         })
     }
 }
@@ -144,8 +152,11 @@ impl<T> Epilogue<'_, T> {
 #[derive(Clone, Debug)]
 pub struct Conv2dPlan<T: Scalar> {
     shape: Conv2dShape,
-    algorithm: Algorithm,
+    passes: Passes,
     reason: &'static str,
+    isa: Isa,
+    /// What [`Algorithm::Direct`] computes once.
+    geometry: Option<Geometry>,
     element: PhantomData<T>,
 }
 
@@ -154,7 +165,9 @@ impl<T: Scalar> Conv2dPlan<T> {
     ///
     /// # Errors
     ///
-    /// [`KernelError::NotApplicable`] if `options` force an algorithm that cannot compute the shape.
+    /// [`KernelError::NotApplicable`] if `options` force an algorithm that cannot compute the shape;
+    /// [`KernelError::InstructionSet`] if the environment variable `CONV_ISA` names an instruction set (`portable`,
+    /// `avx2`) that is not available.
     ///
     /// ```
     /// use conv_kernels::{Algorithm, Conv2dPlan, Conv2dShape, Options};
@@ -168,15 +181,18 @@ impl<T: Scalar> Conv2dPlan<T> {
     /// # Ok::<(), conv_kernels::KernelError>(())
     /// ```
     pub fn new(shape: Conv2dShape, options: &Options) -> Result<Self, KernelError> {
-        let (algorithm, reason) = match options.force {
-            Some(algorithm) if algorithm.applies_to(&shape) => (algorithm, "forced by Options::force"),
+        let isa = Isa::detect()?;
+        let (passes, reason) = match options.force {
+            Some(algorithm) if algorithm.applies_to(&shape) => (Passes::all(algorithm), "forced by Options::force"),
             Some(algorithm) => {
                 let (shape, applies_to) = (shape.to_string(), algorithm.domain());
                 return Err(KernelError::NotApplicable { algorithm, shape, applies_to });
             }
-            None => choose(&shape),
+            None => choose(&shape, isa),
         };
-        Ok(Self { shape, algorithm, reason, element: PhantomData })
+        let direct = passes.each().contains(&Algorithm::Direct);
+        let geometry = direct.then(|| Geometry::new::<T>(&shape, isa.lanes::<T>()));
+        Ok(Self { shape, passes, reason, isa, geometry, element: PhantomData })
     }
 
     /// The geometry that the plan is for.
@@ -194,12 +210,18 @@ impl<T: Scalar> Conv2dPlan<T> {
     /// # Ok::<(), conv_kernels::KernelError>(())
     /// ```
     pub fn explain(&self) -> String {
-        let Self { shape, algorithm, reason, .. } = self;
+        let Self { shape, passes, reason, .. } = self;
+        let [forward, input_gradient, weight_gradient] = passes.each();
         let kib = |batch| (self.scratch_len(batch) * size_of::<T>()).div_ceil(1024);
         let cells = |batch| pass_lanes(shape, batch);
+        let vectors = match self.method(forward, 1) {
+            Method::Direct(direct) => format!("{}\n", direct.explain::<T>()),
+            Method::Depthwise(_) | Method::Product(_) => String::new(),
+        };
         format!(
             "{shape}, {}, {} multiply-adds an image\n\
-             forward: {algorithm}, input_gradient: {algorithm}, weight_gradient: {algorithm} ({reason})\n\
+             forward: {forward}, input_gradient: {input_gradient}, weight_gradient: {weight_gradient} ({reason})\n\
+             {vectors}\
              scratch: {} KiB for 1 image, {} KiB for 64\n\
              cut into at most {} parts for 1 image, {} for 64\n",
             T::NAME,
@@ -226,12 +248,20 @@ impl<T: Scalar> Conv2dPlan<T> {
 
     /// The most that any of the three passes needs.
     fn scratch_len(&self, batch: usize) -> usize {
-        match self.algorithm {
-            Algorithm::Depthwise => Direct::new(&self.shape, batch).weight_gradient_scratch_len::<T>(),
-            algorithm => {
-                let product = Product::new(&self.shape, batch, algorithm);
-                product.scratch_len::<T>().max(product.weight_gradient_scratch_len::<T>())
-            }
+        let lens = self.passes.each().map(|algorithm| match self.method(algorithm, batch) {
+            Method::Depthwise(depthwise) => depthwise.weight_gradient_scratch_len::<T>(),
+            Method::Direct(direct) => direct.scratch_len::<T>(),
+            Method::Product(product) => product.scratch_len::<T>().max(product.weight_gradient_scratch_len::<T>()),
+        });
+        lens.into_iter().fold(0, usize::max)
+    }
+
+    /// An algorithm, ready for a batch.
+    fn method(&self, algorithm: Algorithm, batch: usize) -> Method<'_> {
+        match (algorithm, &self.geometry) {
+            (Algorithm::Direct, Some(geometry)) => Method::Direct(Direct::new(&self.shape, geometry, batch, self.isa)),
+            (Algorithm::Depthwise, _) => Method::Depthwise(Depthwise::new(&self.shape, batch)),
+            (algorithm, _) => Method::Product(Product::new(&self.shape, batch, algorithm)),
         }
     }
 
@@ -266,10 +296,10 @@ impl<T: Scalar> Conv2dPlan<T> {
         self.shape.expect_weight("weight", weight.len())?;
         self.shape.expect_output("y", batch, y.len())?;
         epilogue.bias.map_or(Ok(()), |bias| self.shape.expect_bias("bias", bias.len()))?;
-        match self.algorithm {
-            Algorithm::Depthwise => Direct::new(&self.shape, batch).forward(x, weight, epilogue, y),
-            algorithm => {
-                let product = Product::new(&self.shape, batch, algorithm);
+        match self.method(self.passes.forward, batch) {
+            Method::Depthwise(depthwise) => depthwise.forward(x, weight, epilogue, y),
+            Method::Direct(direct) => direct.forward(x, weight, epilogue, y, scratch.lend(direct.scratch_len::<T>())),
+            Method::Product(product) => {
                 product.forward(x, weight, epilogue, y, scratch.lend(product.scratch_len::<T>()));
             }
         }
@@ -305,10 +335,10 @@ impl<T: Scalar> Conv2dPlan<T> {
         self.shape.expect_output("dy", batch, dy.len())?;
         self.shape.expect_weight("weight", weight.len())?;
         self.shape.expect_input("dx", batch, dx.len())?;
-        match self.algorithm {
-            Algorithm::Depthwise => Direct::new(&self.shape, batch).input_gradient(dy, weight, dx),
-            algorithm => {
-                let product = Product::new(&self.shape, batch, algorithm);
+        match self.method(self.passes.input_gradient, batch) {
+            Method::Depthwise(depthwise) => depthwise.input_gradient(dy, weight, dx),
+            Method::Direct(direct) => direct.input_gradient(dy, weight, dx, scratch.lend(direct.scratch_len::<T>())),
+            Method::Product(product) => {
                 product.input_gradient(dy, weight, dx, scratch.lend(product.scratch_len::<T>()));
             }
         }
@@ -344,13 +374,15 @@ impl<T: Scalar> Conv2dPlan<T> {
         self.shape.expect_input("x", batch, x.len())?;
         self.shape.expect_output("dy", batch, dy.len())?;
         self.shape.expect_weight("dweight", dweight.len())?;
-        match self.algorithm {
-            Algorithm::Depthwise => {
-                let direct = Direct::new(&self.shape, batch);
-                direct.weight_gradient(x, dy, dweight, scratch.lend(direct.weight_gradient_scratch_len::<T>()));
+        match self.method(self.passes.weight_gradient, batch) {
+            Method::Depthwise(depthwise) => {
+                let scratch = scratch.lend(depthwise.weight_gradient_scratch_len::<T>());
+                depthwise.weight_gradient(x, dy, dweight, scratch);
             }
-            algorithm => {
-                let product = Product::new(&self.shape, batch, algorithm);
+            Method::Direct(direct) => {
+                direct.weight_gradient(x, dy, dweight, scratch.lend(direct.scratch_len::<T>()));
+            }
+            Method::Product(product) => {
                 product.weight_gradient(x, dy, dweight, scratch.lend(product.weight_gradient_scratch_len::<T>()));
             }
         }
@@ -382,15 +414,47 @@ impl<T: Scalar> Conv2dPlan<T> {
     }
 }
 
-/// The fastest algorithm for a shape, and why.
-fn choose(shape: &Conv2dShape) -> (Algorithm, &'static str) {
+/// An algorithm, ready for one call.
+enum Method<'a> {
+    Depthwise(Depthwise<'a>),
+    Direct(Direct<'a>),
+    Product(Product<'a>),
+}
+
+/// The algorithm of each pass.
+#[derive(Clone, Copy, Debug)]
+struct Passes {
+    forward: Algorithm,
+    input_gradient: Algorithm,
+    weight_gradient: Algorithm,
+}
+
+impl Passes {
+    fn all(algorithm: Algorithm) -> Self {
+        Self { forward: algorithm, input_gradient: algorithm, weight_gradient: algorithm }
+    }
+
+    fn each(self) -> [Algorithm; 3] {
+        [self.forward, self.input_gradient, self.weight_gradient]
+    }
+}
+
+/// The fastest algorithms for a shape, and why.
+fn choose(shape: &Conv2dShape, isa: Isa) -> (Passes, &'static str) {
     // A product works on 8 rows at once, however few there are.
     let few_maps = if shape.output()[1] >= WIDE { 2 } else { 1 };
-    if Algorithm::Depthwise.applies_to(shape) && shape.out_channels() / shape.groups() <= few_maps {
-        (Algorithm::Depthwise, "each overlay sees one channel, and a channel has few overlays")
+    let lonely = Algorithm::Depthwise.applies_to(shape) && shape.out_channels() / shape.groups() <= few_maps;
+    let direct = isa.is_fast() && Algorithm::Direct.applies_to(shape) && Geometry::is_dense(shape);
+    if lonely && direct {
+        let reason = "each overlay sees one channel, and a channel has few overlays to send gradients back";
+        (Passes { input_gradient: Algorithm::Depthwise, ..Passes::all(Algorithm::Direct) }, reason)
+    } else if lonely {
+        (Passes::all(Algorithm::Depthwise), "each overlay sees one channel, and a channel has few overlays")
     } else if Algorithm::Pointwise.applies_to(shape) {
-        (Algorithm::Pointwise, "a 1x1 kernel needs no column matrix")
+        (Passes::all(Algorithm::Pointwise), "a 1x1 kernel needs no column matrix")
+    } else if direct {
+        (Passes::all(Algorithm::Direct), "the overlay slides by one, so the image can be read where it lies")
     } else {
-        (Algorithm::Im2col, "the general form")
+        (Passes::all(Algorithm::Im2col), "the general form")
     }
 }

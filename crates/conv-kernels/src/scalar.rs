@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use ndarray::{ArrayView2, ArrayViewMut2, NdFloat};
 
-use crate::simd::portable;
+use crate::simd::{Isa, Op, Simd, product};
 
 mod sealed {
     /// Keeps the two traits closed: kernels rely on how each element type rounds and wraps.
@@ -57,6 +57,10 @@ pub trait Scalar: Element + NdFloat {
     /// `C ← α A B + β C` on the calling thread; [`gemm`](crate::gemm()) is the checked, parallel one.
     #[doc(hidden)]
     fn product(alpha: Self, a: ArrayView2<'_, Self>, b: ArrayView2<'_, Self>, beta: Self, c: ArrayViewMut2<'_, Self>);
+
+    /// Runs a kernel with the vectors of an instruction set.
+    #[doc(hidden)]
+    fn run(isa: Isa, op: impl Op<Self>);
 }
 
 macro_rules! float {
@@ -88,6 +92,13 @@ macro_rules! float {
             ) {
                 $product(alpha, a, b, beta, c);
             }
+            fn run(isa: Isa, op: impl Op<Self>) {
+                match isa {
+                    Isa::Portable(simd) => simd.run(op),
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2(simd) => simd.run(op),
+                }
+            }
         }
     };
 }
@@ -105,7 +116,7 @@ macro_rules! integer {
     };
 }
 
-float!(f32, portable::sgemm);
-float!(f64, portable::dgemm);
+float!(f32, product::sgemm);
+float!(f64, product::dgemm);
 integer!(i32);
 integer!(i64);

@@ -100,6 +100,12 @@ fn algorithms_that_do_not_apply() {
             "depthwise cannot compute 4x8x8 -> 6 @ 3x3, stride 2x1, dilation 1x2, 2 groups: it is for groups of one \
              input channel each; leave Options::force empty to let the plan choose",
         ),
+        (
+            base().stride([1, 2]),
+            Algorithm::Direct,
+            "direct cannot compute 4x8x8 -> 6 @ 3x3, stride 1x2: it is for stride 1, little padding, and outputs of at \
+             least 8 pixels; leave Options::force empty to let the plan choose",
+        ),
     ] {
         let options = Options::default().force(algorithm);
         let refused = Conv2dPlan::<f32>::new(shape.build().unwrap(), &options).unwrap_err();

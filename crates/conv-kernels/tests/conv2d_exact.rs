@@ -4,7 +4,8 @@
 mod conv2d;
 
 use conv_kernels::{Algorithm, Conv2dPlan, Conv2dShape, Options, Scalar, Scratch};
-use conv2d::{Problem, Results, integers, large_problems, plans, problems, reals};
+use conv2d::{Problem, Results, again_with_each_instruction_set, instruction_set, integers, large_problems};
+use conv2d::{plans, problems, reals};
 use proptest::prelude::*;
 
 /// Runs all plans of a problem with one scratch, which so comes to each call full of other calls' leavings.
@@ -12,7 +13,9 @@ fn check<T: Scalar>(problem: Problem) -> Results<T> {
     let data = problem.data(integers::<T>);
     let expected = problem.reference(&data);
     let mut scratch = Scratch::new();
-    for (algorithm, plan) in plans::<T>(problem.shape) {
+    let chosen = Conv2dPlan::new(problem.shape, &Options::default()).unwrap();
+    let forced = plans::<T>(problem.shape).into_iter().map(|(algorithm, plan)| (algorithm.to_string(), plan));
+    for (algorithm, plan) in forced.chain([("the plan's choice".to_owned(), chosen)]) {
         let got = problem.run(&plan, &data, &mut scratch);
         for ((what, got), (_, expected)) in got.bits().into_iter().zip(expected.bits()) {
             assert_eq!(got, expected, "{what} of {} x ({}) by {algorithm}", problem.batch, problem.shape);
@@ -70,17 +73,70 @@ fn depthwise_images_have_the_bits_of_the_definition_on_reals_too() {
 #[test]
 fn the_plan_takes_the_fast_path() {
     let conv = Conv2dShape::builder;
+    let fast = instruction_set() != "portable";
+    let with_stride_1 = if fast { "direct" } else { "im2col" };
+    let alone = if fast { "direct, input_gradient: depthwise" } else { "depthwise" };
     for (builder, expected) in [
-        (conv(1, 20, [28, 28], [5, 5]), "im2col"),
+        (conv(1, 20, [28, 28], [5, 5]), with_stride_1),
+        (conv(20, 40, [3, 3], [3, 3]), "im2col"),
+        (conv(4, 8, [35, 35], [31, 31]), "im2col"),
         (conv(64, 64, [56, 56], [1, 1]), "pointwise"),
         (conv(64, 64, [56, 56], [1, 1]).stride([2, 2]), "im2col"),
-        (conv(64, 64, [56, 56], [1, 1]).padding(1), "im2col"),
+        (conv(64, 64, [56, 56], [1, 1]).padding(1), with_stride_1),
         (conv(64, 64, [56, 56], [1, 1]).groups(4), "pointwise"),
-        (conv(32, 32, [112, 112], [3, 3]).groups(32), "depthwise"),
-        (conv(1, 1, [512, 512], [31, 31]), "depthwise"),
+        (conv(32, 32, [112, 112], [3, 3]).groups(32), alone),
+        (conv(1, 1, [512, 512], [31, 31]), alone),
+        (conv(1, 1, [512, 512], [31, 31]).stride([1, 2]), "depthwise"),
     ] {
         let plan = Conv2dPlan::<f32>::new(builder.build().unwrap(), &Options::default()).unwrap();
         let explained = plan.explain();
         assert!(explained.contains(&format!("forward: {expected}, ")), "{explained}");
     }
+}
+
+/// The pixels of the direct form are chains of multiply-adds in the order of the weights, rounded once a step where
+/// the CPU can: whatever the tile, the strip and the thread.
+#[test]
+fn direct_images_are_chains_in_the_order_of_the_weights() {
+    let fused = instruction_set() != "portable";
+    let conv = Conv2dShape::builder;
+    for (builder, batch) in [
+        (conv(1, 20, [28, 28], [5, 5]), 2),
+        (conv(20, 40, [12, 12], [5, 5]), 1),
+        (conv(6, 17, [14, 13], [5, 3]).dilation([1, 2]), 3),
+        (conv(32, 64, [26, 26], [3, 3]).groups(2), 1),
+        (conv(64, 7, [13, 15], [3, 3]), 1), // chains in two parts
+    ] {
+        let shape = builder.build().unwrap();
+        let problem = Problem::new(shape, batch);
+        let plan = Conv2dPlan::<f32>::new(shape, &Options::default().force(Algorithm::Direct)).unwrap();
+        let data = problem.data(reals::<f32>);
+        let got = problem.run(&plan, &data, &mut Scratch::new()).y;
+        let ([_, depth, kernel_rows, kernel_columns], [rows, columns]) = (shape.weight_dim(), shape.output());
+        let (width, maps) = (shape.input()[1], shape.out_channels() / shape.groups());
+        for (index, y) in got.into_iter().enumerate() {
+            let (column, row) = (index % columns, index / columns % rows);
+            let map = index / (rows * columns) % shape.out_channels();
+            let image = index / shape.output_len();
+            let mut sum = 0.0f32;
+            for channel in 0..depth {
+                let plane = image * shape.input_len() + (map / maps * depth + channel) * shape.input()[0] * width;
+                for i in 0..kernel_rows {
+                    for j in 0..kernel_columns {
+                        let at = (row + i * shape.dilation()[0]) * width + column + j * shape.dilation()[1];
+                        let weight = data.weight[((map * depth + channel) * kernel_rows + i) * kernel_columns + j];
+                        let x = data.x[plane + at];
+                        sum = if fused { weight.mul_add(x, sum) } else { sum + weight * x };
+                    }
+                }
+            }
+            let expected = (sum + data.bias[map]).max(0.0);
+            assert_eq!(y.to_bits(), expected.to_bits(), "pixel {index} of {shape}");
+        }
+    }
+}
+
+#[test]
+fn every_instruction_set_passes_these_tests() {
+    again_with_each_instruction_set("every_instruction_set_passes_these_tests");
 }

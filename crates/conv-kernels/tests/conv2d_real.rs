@@ -3,7 +3,7 @@
 mod conv2d;
 
 use conv_kernels::{Activation, Algorithm, Conv2dPlan, Conv2dShape, Epilogue, Options, Scalar, Scratch, pool};
-use conv2d::{Data, Problem, integers, large_problems, plans, problems, reals};
+use conv2d::{Data, Problem, again_with_each_instruction_set, integers, large_problems, plans, problems, reals};
 use proptest::prelude::*;
 
 fn widened(values: &[f32]) -> Vec<f64> {
@@ -70,12 +70,13 @@ fn any_number_of_threads_gives_the_same_bits() {
     for problem in large_problems() {
         assert!(2 * problem.shape.macs() * problem.batch as u64 >= 4_000_000, "{} stays serial", problem.shape);
         let data = problem.data(reals::<f32>);
-        let plan = Conv2dPlan::<f32>::new(problem.shape, &Options::default()).unwrap();
-        let runs = [1, 2, 3, 8].map(|threads| {
-            let run = || problem.run(&plan, &data, &mut Scratch::new()).bits();
-            pool(threads).unwrap().install(run)
-        });
-        assert!(runs.iter().all(|run| *run == runs[0]), "{}", problem.shape);
+        for (algorithm, plan) in plans::<f32>(problem.shape) {
+            let runs = [1, 2, 3, 8].map(|threads| {
+                let run = || problem.run(&plan, &data, &mut Scratch::new()).bits();
+                pool(threads).unwrap().install(run)
+            });
+            assert!(runs.iter().all(|run| *run == runs[0]), "{} by {algorithm}", problem.shape);
+        }
     }
 }
 
@@ -138,6 +139,9 @@ fn nan_and_infinity_spread_as_in_the_definition() {
     for (builder, only) in [
         (conv(3, 5, [12, 11], [3, 3]).stride([1, 2]), None),
         (conv(9, 8, [6, 7], [1, 1]), None),
+        (conv(3, 5, [12, 11], [3, 3]), None), // along output channels, rows joined
+        (conv(1, 3, [9, 14], [3, 2]), None),  // along pixels, the last vector overlaps
+        (conv(2, 4, [9, 20], [2, 3]).groups(2), None),
         (conv(6, 12, [9, 9], [2, 3]).groups(6), None),
         (conv(4, 4, [8, 8], [3, 3]).groups(4).padding(2), Some(Algorithm::Depthwise)),
     ] {
@@ -217,4 +221,9 @@ fn a_plan_of_either_type_can_be_shared_between_threads() {
     }
     check::<f32>();
     check::<f64>();
+}
+
+#[test]
+fn every_instruction_set_passes_these_tests() {
+    again_with_each_instruction_set("every_instruction_set_passes_these_tests");
 }

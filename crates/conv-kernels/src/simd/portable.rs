@@ -1,60 +1,91 @@
-//! The set that every CPU has: matrix products by `matrixmultiply`, which finds out by itself what the CPU offers.
+//! The set that every CPU has: short arrays, which the compiler turns into whatever vectors the target promises.
+//!
+//! Products are rounded before they are added: a fused multiply-add without an instruction for it would be slow.
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use super::{Op, Simd};
 
-/// One product on the calling thread, `C ← α A B + β C`; with `β = 0`, C is not read.
-macro_rules! product {
-    ($name:ident, $t:ident, $kernel:path) => {
-        #[doc = concat!("`C ← α A B + β C` in ", stringify!($t), " on the calling thread; with `β = 0`, C is not read.")]
-        ///
-        /// For `α = 1` and `β` 0 or 1 the bits of an element depend on its row of A and its column of B alone, not
-        /// on the matrices that these came in.
-        ///
-        /// # Panics
-        ///
-        /// If the shapes do not match; callers check them before.
-        pub(crate) fn $name(
-            alpha: $t,
-            a: ArrayView2<'_, $t>,
-            b: ArrayView2<'_, $t>,
-            beta: $t,
-            mut c: ArrayViewMut2<'_, $t>,
-        ) {
-            let ((m, k), n) = (a.dim(), b.ncols());
-            assert_eq!(b.nrows(), k, "A has as many columns as B has rows");
-            assert_eq!(c.dim(), (m, n), "C has the rows of A and the columns of B");
-            let ([a_row, a_column], [b_row, b_column]) = (strides(&a), strides(&b));
-            let [c_row, c_column] = strides(&c);
-            // SAFETY: the three pointers and strides come from views, so every element that a pair of indices below
-            // (m, k), (k, n), (m, n) reaches is readable, and for C writable through this exclusive view alone. The
-            // elements of a mutable view are distinct, so the strides of C do not alias. The shapes agree, asserted
-            // above.
-            unsafe {
-                $kernel(
-                    m,
-                    k,
-                    n,
-                    alpha,
-                    a.as_ptr(),
-                    a_row,
-                    a_column,
-                    b.as_ptr(),
-                    b_row,
-                    b_column,
-                    beta,
-                    c.as_mut_ptr(),
-                    c_row,
-                    c_column,
-                );
+/// Bytes of a vector: what the smallest vector registers in use hold.
+pub(crate) const BYTES: usize = 16;
+
+/// Every CPU has it, so anybody may make one.
+#[derive(Clone, Copy, Debug)]
+pub struct Portable;
+
+macro_rules! portable {
+    ($t:ident, $lanes:expr) => {
+        impl Simd<$t> for Portable {
+            type Vector = [$t; { $lanes }];
+
+            const LANES: usize = $lanes;
+
+            #[inline(always)]
+            fn splat(self, value: $t) -> Self::Vector {
+                [value; { $lanes }]
+            }
+
+            #[inline(always)]
+            unsafe fn load(self, from: *const $t) -> Self::Vector {
+                // SAFETY: the caller promises that many readable elements; an array is aligned as its elements are.
+                unsafe { from.cast::<Self::Vector>().read() }
+            }
+
+            #[inline(always)]
+            unsafe fn store(self, vector: Self::Vector, to: *mut $t) {
+                // SAFETY: the caller promises that many writable elements; an array is aligned as its elements are.
+                unsafe { to.cast::<Self::Vector>().write(vector) }
+            }
+
+            #[inline(always)]
+            fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
+                let mut sum = c;
+                for lane in 0..$lanes {
+                    sum[lane] += a[lane] * b[lane];
+                }
+                sum
+            }
+
+            #[inline(always)]
+            fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+                let mut sum = a;
+                for lane in 0..$lanes {
+                    sum[lane] += b[lane];
+                }
+                sum
+            }
+
+            #[inline(always)]
+            fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+                let mut product = a;
+                for lane in 0..$lanes {
+                    product[lane] *= b[lane];
+                }
+                product
+            }
+
+            #[inline(always)]
+            fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+                let mut max = b;
+                for lane in 0..$lanes {
+                    max[lane] = if a[lane] > b[lane] { a[lane] } else { b[lane] };
+                }
+                max
+            }
+
+            #[inline(always)]
+            fn where_positive(self, sign: Self::Vector, then: Self::Vector, otherwise: Self::Vector) -> Self::Vector {
+                let mut chosen = otherwise;
+                for lane in 0..$lanes {
+                    chosen[lane] = if sign[lane] > 0.0 { then[lane] } else { otherwise[lane] };
+                }
+                chosen
+            }
+
+            fn run<O: Op<$t>>(self, op: O) {
+                op.eval(self);
             }
         }
     };
 }
 
-product!(sgemm, f32, matrixmultiply::sgemm);
-product!(dgemm, f64, matrixmultiply::dgemm);
-
-/// Distance in elements between rows, and between columns.
-fn strides<T>(matrix: &ndarray::ArrayRef2<T>) -> [isize; 2] {
-    [matrix.strides()[0], matrix.strides()[1]]
-}
+portable!(f32, BYTES / size_of::<f32>());
+portable!(f64, BYTES / size_of::<f64>());

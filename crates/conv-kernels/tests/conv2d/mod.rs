@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
+use std::env;
+use std::process::Command;
+
 use conv_kernels::{Activation, Algorithm, Conv2dPlan, Conv2dShape, Epilogue, Options, Padding, Scalar, Scratch};
 use proptest::prelude::*;
 
@@ -66,10 +69,12 @@ pub(crate) fn problems() -> impl Strategy<Value = Problem> {
     )
 }
 
-/// Every algorithm that can compute the shape, each forced; the plan's own choice among them.
+/// Every algorithm that can compute the shape, each forced; the plan's own choice among them. Where an instruction set
+/// is forced too, only the one that depends on it.
 pub(crate) fn plans<T: Scalar>(shape: Conv2dShape) -> Vec<(Algorithm, Conv2dPlan<T>)> {
-    [Algorithm::Im2col, Algorithm::Pointwise, Algorithm::Depthwise]
+    [Algorithm::Im2col, Algorithm::Pointwise, Algorithm::Depthwise, Algorithm::Direct]
         .into_iter()
+        .filter(|&algorithm| algorithm == Algorithm::Direct || env::var_os("CONV_ISA").is_none())
         .filter_map(|algorithm| Some((algorithm, Conv2dPlan::new(shape, &Options::default().force(algorithm)).ok()?)))
         .collect()
 }
@@ -177,6 +182,8 @@ pub(crate) fn large_problems() -> Vec<Problem> {
     [
         (conv(1, 20, [28, 28], [5, 5]), 64),             // several images share a product
         (conv(20, 40, [12, 12], [5, 5]), 9),             // fewer images than lanes
+        (conv(4, 51, [31, 42], [3, 5]).padding(2), 2),   // padded, a section of channels and a bit, along channels
+        (conv(64, 24, [40, 30], [3, 3]).padding(1), 2),  // several strips an image
         (conv(3, 24, [160, 150], [3, 3]).padding(1), 1), // one image, cut into strips
         (conv(256, 264, [5, 5], [3, 3]).padding(1), 1),  // one small image, cut into channels
         (conv(64, 96, [28, 28], [1, 1]), 3),             // pointwise
@@ -187,4 +194,27 @@ pub(crate) fn large_problems() -> Vec<Problem> {
     .into_iter()
     .map(|(builder, batch)| Problem::new(builder.build().unwrap(), batch))
     .collect()
+}
+
+/// The instruction set that plans use here.
+pub(crate) fn instruction_set() -> &'static str {
+    let shape = Conv2dShape::builder(1, 1, [8, 8], [1, 1]).build().unwrap();
+    let plan = Conv2dPlan::<f32>::new(shape, &Options::default().force(Algorithm::Direct)).unwrap();
+    let explained = plan.explain();
+    let set = ["avx2", "portable"].into_iter().find(|set| explained.contains(&format!("vectors: {set}, "))).unwrap();
+    assert!(env::var("CONV_ISA").ok().is_none_or(|forced| forced == set), "CONV_ISA decides");
+    set
+}
+
+/// Runs this test binary once more for each other instruction set that the CPU has, without the test `except`, which
+/// is the caller. A CPU without a set refuses its name, which is checked too.
+pub(crate) fn again_with_each_instruction_set(except: &str) {
+    let default = instruction_set();
+    for set in ["portable", "avx2"].into_iter().filter(|&set| set != default) {
+        let output =
+            Command::new(env::current_exe().unwrap()).env("CONV_ISA", set).args(["--skip", except]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let refused = set != "portable" && text.contains("InstructionSet {");
+        assert!(output.status.success() || refused, "under {set}: {text}");
+    }
 }

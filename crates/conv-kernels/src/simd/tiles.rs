@@ -1,0 +1,454 @@
+//! The tiles of the direct convolution: blocks of sums that stay in registers while their products stream by.
+//!
+//! A tile is at most 6 rows by 2 vectors: 12 sums, two vectors and a factor fill the 16 registers of a small CPU, and
+//! 12 independent sums are enough to hide the latency of an addition. All three passes read the image where it lies:
+//! without stride, what one kernel element sees of a row of underlays is again a row of the image.
+
+use std::ops::Range;
+
+use ndarray::ArrayViewMut2;
+
+use super::{Op, Simd};
+use crate::{Activation, Scalar};
+
+/// The most rows of a tile that is two vectors wide.
+pub(crate) const ROWS: usize = 6;
+
+/// Evaluates `call` with the constant `R` that equals `rows`, which is one of those listed.
+macro_rules! with_rows {
+    ($rows:expr, [$($n:literal),*], $r:ident => $call:expr) => {
+        match $rows {
+            $($n => {
+                const $r: usize = $n;
+                $call
+            })*
+            rows => unreachable!("no tile has {rows} rows"),
+        }
+    };
+}
+pub(super) use with_rows;
+
+/// Runs of neighbouring pixels that vectors walk over: the rows of a strip, or one long run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Runs {
+    /// How many.
+    pub(crate) count: usize,
+    /// Pixels of each: a vector or more.
+    pub(crate) len: usize,
+    /// From a run's first pixel to the next run's, in the image.
+    pub(crate) image_pitch: usize,
+    /// The same in the feature map.
+    pub(crate) map_pitch: usize,
+}
+
+/// Where a vector lies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) image: usize,
+    pub(super) map: usize,
+    /// In a run's mask.
+    pub(super) mask: usize,
+}
+
+impl Runs {
+    /// All vectors in order. Where a run's length is no multiple, its last vector begins earlier, and overlaps.
+    #[inline(always)]
+    pub(super) fn vectors(self, lanes: usize) -> Vectors {
+        Vectors { runs: self, lanes, run: 0, pixel: 0 }
+    }
+
+    /// How many vectors there are.
+    #[inline(always)]
+    pub(crate) fn vector_count(&self, lanes: usize) -> usize {
+        self.count * self.len.div_ceil(lanes)
+    }
+
+    /// Checks that a map, and an image whose farthest row is `far` away, have all pixels.
+    #[inline(always)]
+    pub(super) fn check(&self, lanes: usize, image_len: usize, far: usize, map_len: usize) {
+        assert!(self.len >= lanes && self.count > 0, "runs fill vectors");
+        assert!(far + (self.count - 1) * self.image_pitch + self.len <= image_len, "the image holds all runs");
+        assert!((self.count - 1) * self.map_pitch + self.len <= map_len, "the map holds all runs");
+    }
+
+    /// Elements of a mask for runs of this length: one a pixel, and one a lane of the last vector.
+    pub(crate) fn mask_len(&self, lanes: usize) -> usize {
+        self.len + lanes
+    }
+
+    /// Writes a mask that lets pass, once each, the pixels for which `wanted`, asked in their order, says so: positive
+    /// numbers for these, zeros for others.
+    pub(crate) fn write_mask<T: Scalar>(&self, lanes: usize, mask: &mut [T], wanted: &mut impl FnMut() -> bool) {
+        let (pixels, last) = mask[..self.mask_len(lanes)].split_at_mut(self.len);
+        pixels.iter_mut().for_each(|mask| *mask = if wanted() { T::one() } else { T::ZERO });
+        last.copy_from_slice(&pixels[self.len - lanes..]);
+        let done = self.len / lanes * lanes;
+        last[..done + lanes - self.len].fill(T::ZERO);
+    }
+}
+
+/// `0..len` in as few parts of at most `most` as there can be, of about the same length.
+#[inline(always)]
+pub(crate) fn even_parts(len: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let parts = len.div_ceil(most);
+    (0..parts).map(move |part| part * len / parts..(part + 1) * len / parts)
+}
+
+/// See [`Runs::vectors`].
+#[derive(Clone)]
+pub(super) struct Vectors {
+    runs: Runs,
+    lanes: usize,
+    run: usize,
+    pixel: usize,
+}
+
+impl Iterator for Vectors {
+    type Item = Place;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Place> {
+        let Runs { count, len, image_pitch, map_pitch } = self.runs;
+        if self.run == count {
+            return None;
+        }
+        let whole = self.pixel + self.lanes <= len;
+        let (pixel, mask) = if whole { (self.pixel, self.pixel) } else { (len - self.lanes, len) };
+        let place = Place { image: self.run * image_pitch + pixel, map: self.run * map_pitch + pixel, mask };
+        self.pixel += self.lanes;
+        if self.pixel >= len {
+            (self.run, self.pixel) = (self.run + 1, 0);
+        }
+        Some(place)
+    }
+}
+
+/// `sums[r][n] += factors[r] · vectors[n]`.
+///
+/// # Safety
+///
+/// `R` factors must be readable.
+#[inline(always)]
+unsafe fn outer<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
+    simd: S,
+    factors: *const T,
+    vectors: [S::Vector; N],
+    sums: &mut [[S::Vector; N]; R],
+) {
+    for r in 0..R {
+        // SAFETY: the caller promises `R` factors.
+        let factor = simd.splat(unsafe { *factors.add(r) });
+        for n in 0..N {
+            sums[r][n] = simd.mul_add(factor, vectors[n], sums[r][n]);
+        }
+    }
+}
+
+/// Forward: a few output channels over a strip of the image.
+///
+/// Each output pixel is one chain of multiply-adds, `w·x + …`, from zero through the taps in their order; then the
+/// bias is added.
+pub(crate) struct Correlate<'a, T> {
+    /// From the pixel under the strip's first output pixel, in the first channel.
+    pub(crate) image: &'a [T],
+    /// Where each tap lies, from there.
+    pub(crate) taps: &'a [usize],
+    /// The weights `(tap, output channel)` of these channels.
+    pub(crate) weight: &'a [T],
+    /// One number an output channel, or nothing.
+    pub(crate) bias: Option<&'a [T]>,
+    /// σ, where a vector can do it; the others are left to the caller.
+    pub(crate) activation: Activation,
+    /// The output rows.
+    pub(crate) runs: Runs,
+    /// Room for unfinished sums, as much as [`unfinished_len`] says.
+    pub(crate) unfinished: &'a mut [T],
+    /// Output, one channel a row; at most [`ROWS`].
+    pub(crate) maps: ArrayViewMut2<'a, T>,
+}
+
+/// Longer chains are cut, and go on where they were, so that the weights and pixels of a part stay in the first cache.
+const CHAIN: usize = 512;
+
+/// Elements that the unfinished sums of a block of channels need.
+pub(crate) fn unfinished_len(taps: usize, runs: Runs, lanes: usize) -> usize {
+    if taps > CHAIN { ROWS * runs.vector_count(lanes) * lanes } else { 0 }
+}
+
+impl<T: Scalar> Op<T> for Correlate<'_, T> {
+    #[inline(always)]
+    fn eval<S: Simd<T>>(self, simd: S) {
+        let far = self.taps.iter().copied().max().unwrap_or(0);
+        self.runs.check(S::LANES, self.image.len(), far, self.maps.ncols());
+        assert_eq!(self.weight.len(), self.taps.len() * self.maps.nrows(), "a weight for each tap and channel");
+        assert!(self.bias.is_none_or(|bias| bias.len() == self.maps.nrows()), "a bias for each channel");
+        let unfinished = unfinished_len(self.taps.len(), self.runs, S::LANES);
+        assert!(self.unfinished.len() >= unfinished, "room for unfinished sums");
+        assert_eq!(self.maps.strides()[1], 1, "maps are rows");
+        with_rows!(self.maps.nrows(), [1, 2, 3, 4, 5, 6], R => self.rows::<S, R>(simd));
+    }
+}
+
+impl<T: Scalar> Correlate<'_, T> {
+    #[inline(always)]
+    fn rows<S: Simd<T>, const R: usize>(mut self, simd: S) {
+        for part in even_parts(self.taps.len(), CHAIN) {
+            let (mut places, mut index) = (self.runs.vectors(S::LANES), 0);
+            while let Some(first) = places.next() {
+                match places.next() {
+                    Some(second) => self.tile::<S, R, 2>(simd, part.clone(), index, [first, second]),
+                    None => self.tile::<S, R, 1>(simd, part.clone(), index, [first]),
+                }
+                index += 2;
+            }
+        }
+    }
+
+    /// The sums of vectors `index..index + N` over a part of the taps.
+    #[inline(always)]
+    fn tile<S: Simd<T>, const R: usize, const N: usize>(
+        &mut self,
+        simd: S,
+        part: Range<usize>,
+        index: usize,
+        places: [Place; N],
+    ) {
+        let mut sums = [[simd.splat(T::ZERO); N]; R];
+        let unfinished = self.unfinished.as_mut_ptr();
+        // Each vector has its own place there: overlapping ones must not meet in the maps before they are finished.
+        let place = |r: usize, n: usize| ((index + n) * R + r) * S::LANES;
+        if part.start > 0 {
+            for r in 0..R {
+                for n in 0..N {
+                    // SAFETY: `eval` has checked that there is room for `R` sums of all vectors.
+                    sums[r][n] = unsafe { simd.load(unfinished.add(place(r, n))) };
+                }
+            }
+        }
+        let image = self.image.as_ptr();
+        // SAFETY: `eval` has checked that there are `R` weights for each tap.
+        let mut weight = unsafe { self.weight.as_ptr().add(part.start * R) };
+        for &tap in &self.taps[part.clone()] {
+            let mut pixels = [simd.splat(T::ZERO); N];
+            // SAFETY: `eval` has checked that the image holds all vectors of all taps, and the weights as above.
+            unsafe {
+                for n in 0..N {
+                    pixels[n] = simd.load(image.add(places[n].image + tap));
+                }
+                outer(simd, weight, pixels, &mut sums);
+                weight = weight.add(R);
+            }
+        }
+        if part.end < self.taps.len() {
+            for r in 0..R {
+                for n in 0..N {
+                    // SAFETY: as for loading them.
+                    unsafe { simd.store(sums[r][n], unfinished.add(place(r, n))) };
+                }
+            }
+            return;
+        }
+        if let Some(bias) = self.bias {
+            for r in 0..R {
+                for n in 0..N {
+                    sums[r][n] = simd.add(sums[r][n], simd.splat(bias[r]));
+                }
+            }
+        }
+        activate(simd, self.activation, &mut sums);
+        let (maps, pitch) = (self.maps.as_mut_ptr(), self.maps.strides()[0]);
+        for r in 0..R {
+            for n in 0..N {
+                // SAFETY: `eval` has checked that each of the `R` rows of the maps holds all vectors.
+                unsafe { simd.store(sums[r][n], maps.offset(r as isize * pitch).add(places[n].map)) };
+            }
+        }
+    }
+}
+
+/// Whether [`Correlate`] computes σ itself.
+pub(crate) fn activates(activation: Activation) -> bool {
+    matches!(activation, Activation::Identity | Activation::Relu | Activation::LeakyRelu { .. })
+}
+
+/// `σ(z)` in registers, with the bits of [`Activation::apply`]; nothing for those that no vector computes.
+#[inline(always)]
+fn activate<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
+    simd: S,
+    activation: Activation,
+    sums: &mut [[S::Vector; N]; R],
+) {
+    let zero = simd.splat(T::ZERO);
+    match activation {
+        Activation::Relu => {
+            for r in 0..R {
+                for n in 0..N {
+                    // The maximum keeps NaN, and -0, to which the addition gives its sign.
+                    sums[r][n] = simd.add(simd.max(zero, sums[r][n]), zero);
+                }
+            }
+        }
+        Activation::LeakyRelu { slope } => {
+            let slope = simd.splat(T::of(slope));
+            for r in 0..R {
+                for n in 0..N {
+                    let z = sums[r][n];
+                    sums[r][n] = simd.where_positive(z, z, simd.mul(slope, z));
+                }
+            }
+        }
+        Activation::Identity | Activation::Sigmoid | Activation::Tanh => {}
+    }
+}
+
+/// Input gradient: what some kernel elements send back to a strip of the image.
+///
+/// A tile is the product of the weights of a few kernel elements and input channels with the gradients of two vectors
+/// of output pixels, one chain through the output channels; each of its rows is then added to the image where the
+/// kernel element lies. Neighbouring rows go to different channels where they can: an addition to what has just been
+/// written nearby would have to wait for it.
+pub(crate) struct Scatter<'a, T> {
+    /// Gradients of the output pixels, channels `map_len` apart.
+    pub(crate) maps: &'a [T],
+    /// Pixels of a channel there.
+    pub(crate) map_len: usize,
+    /// Output channels.
+    pub(crate) depth: usize,
+    /// The weights, for each [`ROWS`] of `targets` (then for the rest) `(output channel, target)`.
+    pub(crate) weight: &'a [T],
+    /// Where each row's kernel element and input channel lie, from the pixel under the first output pixel.
+    pub(crate) targets: &'a [usize],
+    /// The output rows.
+    pub(crate) runs: Runs,
+    /// Which pixels of a run to let pass; see [`Runs::write_mask`].
+    pub(crate) mask: &'a [T],
+    /// The image that is added to.
+    pub(crate) image: &'a mut [T],
+}
+
+impl<T: Scalar> Op<T> for Scatter<'_, T> {
+    #[inline(always)]
+    fn eval<S: Simd<T>>(mut self, simd: S) {
+        let far = self.targets.iter().copied().max().unwrap_or(0);
+        assert!(
+            self.depth > 0 && self.depth * self.map_len <= self.maps.len() + self.map_len,
+            "all channels are there"
+        );
+        let last_map = self.maps.len() - (self.depth - 1) * self.map_len;
+        self.runs.check(S::LANES, self.image.len(), far, last_map);
+        assert!(self.mask.len() >= self.runs.mask_len(S::LANES), "a mask for all vectors of a run");
+        assert_eq!(self.weight.len(), self.targets.len() * self.depth, "a weight for each channel and target");
+        let few = (FIRST_CACHE / (self.depth * S::LANES * size_of::<T>())).max(2) / 2 * 2;
+        let mut places = self.runs.vectors(S::LANES);
+        for _ in 0..self.runs.vector_count(S::LANES).div_ceil(few) {
+            for (targets, weight) in self.targets.chunks(ROWS).zip(self.weight.chunks(ROWS * self.depth)) {
+                let places = places.clone().take(few);
+                with_rows!(targets.len(), [1, 2, 3, 4, 5, 6], R => self.rows::<S, R>(simd, targets, weight, places));
+            }
+            places.nth(few - 1);
+        }
+    }
+}
+
+/// Bytes of gradients that all targets meet before the next ones come: what the first cache holds, with room to spare.
+const FIRST_CACHE: usize = 16 << 10;
+
+impl<T: Scalar> Scatter<'_, T> {
+    #[inline(always)]
+    fn rows<S: Simd<T>, const R: usize>(
+        &mut self,
+        simd: S,
+        targets: &[usize],
+        weight: &[T],
+        mut places: impl Iterator<Item = Place>,
+    ) {
+        while let Some(first) = places.next() {
+            match places.next() {
+                Some(second) => self.tile::<S, R, 2>(simd, targets, weight, [first, second]),
+                None => self.tile::<S, R, 1>(simd, targets, weight, [first]),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd<T>, const R: usize, const N: usize>(
+        &mut self,
+        simd: S,
+        targets: &[usize],
+        weight: &[T],
+        places: [Place; N],
+    ) {
+        let zero = simd.splat(T::ZERO);
+        let mut sums = [[zero; N]; R];
+        let (maps, mut weight, mut at) = (self.maps.as_ptr(), weight.as_ptr(), 0);
+        for _ in 0..self.depth {
+            let mut gradients = [zero; N];
+            // SAFETY: `eval` has checked that every channel holds all vectors, and that there are `R` weights for
+            // each channel.
+            unsafe {
+                for n in 0..N {
+                    gradients[n] = simd.load(maps.add(places[n].map + at));
+                }
+                outer(simd, weight, gradients, &mut sums);
+                weight = weight.add(R);
+            }
+            at += self.map_len;
+        }
+        for n in 0..N {
+            // SAFETY: `eval` has checked that the mask holds all vectors of a run.
+            let mask = unsafe { simd.load(self.mask.as_ptr().add(places[n].mask)) };
+            for r in 0..R {
+                sums[r][n] = simd.where_positive(mask, sums[r][n], zero);
+            }
+        }
+        for r in 0..R {
+            for n in 0..N {
+                // SAFETY: `eval` has checked that the image holds all vectors of all targets.
+                unsafe {
+                    let pixels = self.image.as_mut_ptr().add(places[n].image + targets[r]);
+                    simd.store(simd.add(simd.load(pixels), sums[r][n]), pixels);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_and_their_mask_meet_every_wanted_pixel_once() {
+        for lanes in [2, 4, 8] {
+            for (count, len) in (1..4).flat_map(|count| (lanes..4 * lanes).map(move |len| (count, len))) {
+                let runs = Runs { count, len, image_pitch: len + 3, map_pitch: len };
+                runs.check(lanes, count * (len + 3) - 3, 0, count * len);
+                let mut mask = vec![f32::NAN; runs.mask_len(lanes)];
+                let mut pixel = 0;
+                runs.write_mask(lanes, &mut mask, &mut || {
+                    pixel += 1;
+                    pixel % 5 != 0
+                });
+                let mut met = vec![0; count * len];
+                for place in runs.vectors(lanes) {
+                    assert_eq!(place.image, place.map / len * (len + 3) + place.map % len);
+                    for lane in (0..lanes).filter(|lane| mask[place.mask + lane] > 0.0) {
+                        met[place.map + lane] += 1;
+                    }
+                }
+                assert_eq!(runs.vectors(lanes).count(), runs.vector_count(lanes));
+                let wanted = (0..count * len).map(|index| i32::from((index % len + 1) % 5 != 0));
+                assert!(met.into_iter().eq(wanted), "{count} runs of {len} in {lanes} lanes");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_are_even() {
+        let lens = |len, most| even_parts(len, most).map(|part| part.len()).collect::<Vec<_>>();
+        assert_eq!(lens(20, 6), [5, 5, 5, 5]);
+        assert_eq!(lens(16, 6), [5, 5, 6]);
+        assert_eq!(lens(6, 6), [6]);
+        assert_eq!(lens(0, 6), [0; 0]);
+    }
+}

@@ -1,0 +1,92 @@
+//! What a kernel is written over: vectors, whatever their instruction set.
+
+/// Vectors of `T` in one instruction set. A value of an implementing type is the proof that this CPU has the set.
+pub trait Simd<T>: Copy {
+    /// Several `T` side by side.
+    type Vector: Copy;
+
+    /// How many.
+    const LANES: usize;
+
+    /// `value` in all lanes.
+    fn splat(self, value: T) -> Self::Vector;
+
+    /// The lanes at `from`.
+    ///
+    /// # Safety
+    ///
+    /// `LANES` elements from there on must be readable; they need not be aligned.
+    unsafe fn load(self, from: *const T) -> Self::Vector;
+
+    /// Writes the lanes to `to`.
+    ///
+    /// # Safety
+    ///
+    /// `LANES` elements from there on must be writable; they need not be aligned.
+    unsafe fn store(self, vector: Self::Vector, to: *mut T);
+
+    /// `a·b + c`, rounded once where the set has such an instruction, else twice.
+    fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+
+    /// `a + b`.
+    fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
+    /// `a·b`.
+    fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
+    /// `a` where it is greater than `b`, else `b`: also where either is NaN.
+    fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
+    /// `then` where `sign` is above zero, else `otherwise`.
+    fn where_positive(self, sign: Self::Vector, then: Self::Vector, otherwise: Self::Vector) -> Self::Vector;
+
+    /// Runs `op`, compiled for this set.
+    fn run<O: Op<T>>(self, op: O);
+}
+
+/// A computation, written once for all instruction sets.
+pub trait Op<T> {
+    /// The computation; `#[inline(always)]`, as must be all that it calls, or it is not compiled for the set.
+    fn eval<S: Simd<T>>(self, simd: S);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::{Isa, MAX_VECTOR};
+
+    /// Every operation of a set, against its definition lane by lane.
+    struct Check;
+
+    impl Op<f32> for Check {
+        #[inline(always)]
+        fn eval<S: Simd<f32>>(self, simd: S) {
+            let a = [1.5f32, -2.0, 0.0, f32::NAN, -0.0, 4.0, f32::INFINITY, -8.0];
+            let b = [-1.0f32, 2.0, -0.0, 1.0, f32::NAN, 4.5, 1.0, 0.25];
+            let check = |got: S::Vector, expected: fn(f32, f32) -> f32| {
+                let mut lanes = [0.0f32; MAX_VECTOR];
+                // SAFETY: no vector has more than `MAX_VECTOR` lanes.
+                unsafe { simd.store(got, lanes.as_mut_ptr()) };
+                for lane in 0..S::LANES {
+                    let expected = expected(a[lane], b[lane]);
+                    assert!(lanes[lane] == expected || lanes[lane].is_nan() && expected.is_nan(), "lane {lane}");
+                }
+            };
+            // SAFETY: as above.
+            let (va, vb) = unsafe { (simd.load(a.as_ptr()), simd.load(b.as_ptr())) };
+            check(simd.add(va, vb), |a, b| a + b);
+            check(simd.mul(va, vb), |a, b| a * b);
+            check(simd.mul_add(va, vb, simd.splat(2.0)), |a, b| a * b + 2.0);
+            check(simd.max(va, vb), |a, b| if a > b { a } else { b });
+            check(simd.where_positive(va, vb, simd.splat(7.0)), |a, b| if a > 0.0 { b } else { 7.0 });
+        }
+    }
+
+    #[test]
+    fn every_set_computes_what_it_says() {
+        for isa in Isa::available() {
+            <f32 as crate::Scalar>::run(isa, Check);
+            assert!(isa.lanes::<f32>() <= MAX_VECTOR);
+        }
+    }
+}
