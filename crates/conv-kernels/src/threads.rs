@@ -14,7 +14,7 @@ const MAX_THREADS: usize = 256;
 pub(crate) const MAX_LANES: usize = 16;
 
 /// Work below this stays on the calling thread; larger work is cut into cells of about this size or more.
-const LANE_FLOPS: u64 = 1_000_000;
+const LANE_FLOPS: u64 = 8_000_000;
 
 /// A rayon pool of exactly `threads` threads, for `pool(n)?.install(|| …)`.
 ///
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn small_work_is_one_lane() {
-        assert_eq!([0, 499_999, 1_000_000, u64::MAX].map(lanes), [1, 1, 2, MAX_LANES]);
+        assert_eq!([0, 3_999_999, 8_000_000, u64::MAX].map(lanes), [1, 1, 2, MAX_LANES]);
     }
 
     #[test]

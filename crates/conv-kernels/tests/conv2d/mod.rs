@@ -181,15 +181,15 @@ pub(crate) fn large_problems() -> Vec<Problem> {
     let conv = Conv2dShape::builder;
     [
         (conv(1, 20, [28, 28], [5, 5]), 64),             // several images share a product
-        (conv(20, 40, [12, 12], [5, 5]), 9),             // fewer images than lanes
-        (conv(4, 51, [31, 42], [3, 5]).padding(2), 2),   // padded, a section of channels and a bit, along channels
+        (conv(64, 64, [20, 20], [3, 3]), 2),             // fewer images than lanes
+        (conv(4, 51, [31, 42], [3, 5]).padding(2), 4),   // padded, a section of channels and a bit, along channels
         (conv(64, 24, [40, 30], [3, 3]).padding(1), 2),  // several strips an image
         (conv(3, 24, [160, 150], [3, 3]).padding(1), 1), // one image, cut into strips
         (conv(256, 264, [5, 5], [3, 3]).padding(1), 1),  // one small image, cut into channels
         (conv(64, 96, [28, 28], [1, 1]), 3),             // pointwise
-        (conv(32, 64, [26, 27], [3, 3]).stride([2, 2]).groups(2), 3), // groups
-        (conv(48, 48, [56, 50], [3, 3]).padding(1).groups(48), 2), // depthwise
-        (conv(1, 1, [200, 180], [11, 11]).padding(Padding { top: 5, bottom: 0, left: 2, right: 7 }), 1),
+        (conv(32, 64, [26, 27], [3, 3]).stride([2, 2]).groups(2), 9), // groups
+        (conv(48, 48, [56, 50], [3, 3]).padding(1).groups(48), 10), // depthwise
+        (conv(1, 1, [300, 280], [11, 11]).padding(Padding { top: 5, bottom: 0, left: 2, right: 7 }), 1),
     ]
     .into_iter()
     .map(|(builder, batch)| Problem::new(builder.build().unwrap(), batch))
