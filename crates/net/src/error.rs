@@ -17,7 +17,7 @@ pub enum NetError {
         /// The layer before it; empty where that does not matter.
         after: String,
         /// What is wrong.
-        cause: LayerError,
+        cause: Box<LayerError>,
     },
 
     /// A builder method was called where it means nothing.

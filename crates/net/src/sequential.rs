@@ -227,5 +227,5 @@ pub(crate) fn layer_error<T>(name: &str, before: Option<&Stage<T>>, cause: layer
         (layers::LayerError::InputShape { .. }, None) => "the input".into(),
         _ => String::new(),
     };
-    NetError::Layer { name: name.into(), after, cause }
+    NetError::Layer { name: name.into(), after, cause: Box::new(cause) }
 }
