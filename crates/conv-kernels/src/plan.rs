@@ -3,12 +3,14 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::conv::depthwise::Depthwise;
-use crate::conv::direct::{Direct, Geometry};
-use crate::conv::product::Product;
+use crate::conv::direct::Geometry;
 use crate::conv::{bias_gradient, pass_lanes};
 use crate::simd::Isa;
 use crate::{Activation, Conv2dShape, KernelError, Scalar, Scratch};
+
+mod run;
+
+use run::Method;
 
 /// Feature maps of at least this width have rows long enough to be worth taking one by one.
 const WIDE: usize = 64;
@@ -256,15 +258,6 @@ impl<T: Scalar> Conv2dPlan<T> {
         lens.into_iter().fold(0, usize::max)
     }
 
-    /// An algorithm, ready for a batch.
-    fn method(&self, algorithm: Algorithm, batch: usize) -> Method<'_> {
-        match (algorithm, &self.geometry) {
-            (Algorithm::Direct, Some(geometry)) => Method::Direct(Direct::new(&self.shape, geometry, batch, self.isa)),
-            (Algorithm::Depthwise, _) => Method::Depthwise(Depthwise::new(&self.shape, batch)),
-            (algorithm, _) => Method::Product(Product::new(&self.shape, batch, algorithm)),
-        }
-    }
-
     /// `y = σ(x ⋆ weight + bias)`: slides each overlay over its underlay.
     ///
     /// `x (N, C, H, W)`, `y (N, O, OH, OW)`; `y` is overwritten. The article's section "Feature Map Activation".
@@ -296,13 +289,7 @@ impl<T: Scalar> Conv2dPlan<T> {
         self.shape.expect_weight("weight", weight.len())?;
         self.shape.expect_output("y", batch, y.len())?;
         epilogue.bias.map_or(Ok(()), |bias| self.shape.expect_bias("bias", bias.len()))?;
-        match self.method(self.passes.forward, batch) {
-            Method::Depthwise(depthwise) => depthwise.forward(x, weight, epilogue, y),
-            Method::Direct(direct) => direct.forward(x, weight, epilogue, y, scratch.lend(direct.scratch_len::<T>())),
-            Method::Product(product) => {
-                product.forward(x, weight, epilogue, y, scratch.lend(product.scratch_len::<T>()));
-            }
-        }
+        T::conv_forward(self, batch, x, weight, epilogue, y, scratch);
         Ok(())
     }
 
@@ -335,13 +322,7 @@ impl<T: Scalar> Conv2dPlan<T> {
         self.shape.expect_output("dy", batch, dy.len())?;
         self.shape.expect_weight("weight", weight.len())?;
         self.shape.expect_input("dx", batch, dx.len())?;
-        match self.method(self.passes.input_gradient, batch) {
-            Method::Depthwise(depthwise) => depthwise.input_gradient(dy, weight, dx),
-            Method::Direct(direct) => direct.input_gradient(dy, weight, dx, scratch.lend(direct.scratch_len::<T>())),
-            Method::Product(product) => {
-                product.input_gradient(dy, weight, dx, scratch.lend(product.scratch_len::<T>()));
-            }
-        }
+        T::conv_input_gradient(self, batch, dy, weight, dx, scratch);
         Ok(())
     }
 
@@ -374,18 +355,7 @@ impl<T: Scalar> Conv2dPlan<T> {
         self.shape.expect_input("x", batch, x.len())?;
         self.shape.expect_output("dy", batch, dy.len())?;
         self.shape.expect_weight("dweight", dweight.len())?;
-        match self.method(self.passes.weight_gradient, batch) {
-            Method::Depthwise(depthwise) => {
-                let scratch = scratch.lend(depthwise.weight_gradient_scratch_len::<T>());
-                depthwise.weight_gradient(x, dy, dweight, scratch);
-            }
-            Method::Direct(direct) => {
-                direct.weight_gradient(x, dy, dweight, scratch.lend(direct.scratch_len::<T>()));
-            }
-            Method::Product(product) => {
-                product.weight_gradient(x, dy, dweight, scratch.lend(product.weight_gradient_scratch_len::<T>()));
-            }
-        }
+        T::conv_weight_gradient(self, batch, x, dy, dweight, scratch);
         Ok(())
     }
 
@@ -412,13 +382,6 @@ impl<T: Scalar> Conv2dPlan<T> {
         bias_gradient(&self.shape, batch, dy, dbias);
         Ok(())
     }
-}
-
-/// An algorithm, ready for one call.
-enum Method<'a> {
-    Depthwise(Depthwise<'a>),
-    Direct(Direct<'a>),
-    Product(Product<'a>),
 }
 
 /// The algorithm of each pass.

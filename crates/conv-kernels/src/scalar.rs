@@ -2,9 +2,14 @@
 
 use std::fmt::Debug;
 
-use ndarray::{ArrayView2, ArrayViewMut2, NdFloat};
+use ndarray::{ArrayView2, ArrayViewD, ArrayViewMut2, ArrayViewMutD, NdFloat};
 
+use crate::signal::slide;
 use crate::simd::{Isa, Op, Simd, product};
+use crate::{Conv2dPlan, Epilogue, Scratch};
+
+// The hidden methods below hold the kernels: as methods of a concrete type they are compiled here, once, and not again in
+// every crate that calls a generic function of this one.
 
 mod sealed {
     /// Keeps the two traits closed: kernels rely on how each element type rounds and wraps.
@@ -28,6 +33,15 @@ pub trait Element: Copy + Debug + Default + PartialEq + Send + Sync + sealed::Se
     /// `self + a·b`: for floats rounded twice (once a product, once a sum), for integers wrapping.
     #[must_use]
     fn mul_add_to(self, a: Self, b: Self) -> Self;
+
+    /// Fills `out` with the window of the full correlation that begins at `start`.
+    #[doc(hidden)]
+    fn slide(
+        first: ArrayViewD<'_, Self>,
+        second: ArrayViewD<'_, Self>,
+        start: Vec<usize>,
+        out: ArrayViewMutD<'_, Self>,
+    );
 }
 
 /// A real number that networks compute with: `f32` or `f64`.
@@ -58,9 +72,56 @@ pub trait Scalar: Element + NdFloat {
     #[doc(hidden)]
     fn product(alpha: Self, a: ArrayView2<'_, Self>, b: ArrayView2<'_, Self>, beta: Self, c: ArrayViewMut2<'_, Self>);
 
+    /// [`Conv2dPlan::forward`], the lengths checked.
+    #[doc(hidden)]
+    fn conv_forward(
+        plan: &Conv2dPlan<Self>,
+        batch: usize,
+        x: &[Self],
+        weight: &[Self],
+        epilogue: Epilogue<'_, Self>,
+        y: &mut [Self],
+        scratch: &mut Scratch<Self>,
+    );
+
+    /// [`Conv2dPlan::input_gradient`], the lengths checked.
+    #[doc(hidden)]
+    fn conv_input_gradient(
+        plan: &Conv2dPlan<Self>,
+        batch: usize,
+        dy: &[Self],
+        weight: &[Self],
+        dx: &mut [Self],
+        scratch: &mut Scratch<Self>,
+    );
+
+    /// [`Conv2dPlan::weight_gradient`], the lengths checked.
+    #[doc(hidden)]
+    fn conv_weight_gradient(
+        plan: &Conv2dPlan<Self>,
+        batch: usize,
+        x: &[Self],
+        dy: &[Self],
+        dweight: &mut [Self],
+        scratch: &mut Scratch<Self>,
+    );
+
     /// Runs a kernel with the vectors of an instruction set.
     #[doc(hidden)]
     fn run(isa: Isa, op: impl Op<Self>);
+}
+
+macro_rules! slide {
+    () => {
+        fn slide(
+            first: ArrayViewD<'_, Self>,
+            second: ArrayViewD<'_, Self>,
+            start: Vec<usize>,
+            out: ArrayViewMutD<'_, Self>,
+        ) {
+            slide::correlate(first, second, start, out);
+        }
+    };
 }
 
 macro_rules! float {
@@ -72,6 +133,7 @@ macro_rules! float {
             fn mul_add_to(self, a: Self, b: Self) -> Self {
                 self + a * b
             }
+            slide!();
         }
         impl Scalar for $t {
             const NAME: &'static str = stringify!($t);
@@ -91,6 +153,37 @@ macro_rules! float {
                 c: ArrayViewMut2<'_, Self>,
             ) {
                 $product(alpha, a, b, beta, c);
+            }
+            fn conv_forward(
+                plan: &Conv2dPlan<Self>,
+                batch: usize,
+                x: &[Self],
+                weight: &[Self],
+                epilogue: Epilogue<'_, Self>,
+                y: &mut [Self],
+                scratch: &mut Scratch<Self>,
+            ) {
+                plan.run_forward(batch, x, weight, epilogue, y, scratch);
+            }
+            fn conv_input_gradient(
+                plan: &Conv2dPlan<Self>,
+                batch: usize,
+                dy: &[Self],
+                weight: &[Self],
+                dx: &mut [Self],
+                scratch: &mut Scratch<Self>,
+            ) {
+                plan.run_input_gradient(batch, dy, weight, dx, scratch);
+            }
+            fn conv_weight_gradient(
+                plan: &Conv2dPlan<Self>,
+                batch: usize,
+                x: &[Self],
+                dy: &[Self],
+                dweight: &mut [Self],
+                scratch: &mut Scratch<Self>,
+            ) {
+                plan.run_weight_gradient(batch, x, dy, dweight, scratch);
             }
             fn run(isa: Isa, op: impl Op<Self>) {
                 match isa {
@@ -112,6 +205,7 @@ macro_rules! integer {
             fn mul_add_to(self, a: Self, b: Self) -> Self {
                 self.wrapping_add(a.wrapping_mul(b))
             }
+            slide!();
         }
     };
 }

@@ -8,7 +8,7 @@
 //! * `window` says which part of the full correlation a mode asks for;
 //! * `slide` computes that part.
 
-mod slide;
+pub(crate) mod slide;
 mod window;
 
 use ndarray::{Array, Array2, ArrayRef, ArrayRef2, ArrayView, Axis, Dimension, Ix2};
@@ -330,7 +330,7 @@ fn allocate<T: Element, D: Dimension>(
     let mut dim = first.raw_dim();
     dim.slice_mut().copy_from_slice(&window.shape);
     let mut out = Array::from_elem(dim, T::ZERO);
-    slide::correlate(first.view().into_dyn(), second.into_dyn(), window, out.view_mut().into_dyn());
+    T::slide(first.view().into_dyn(), second.into_dyn(), window.start, out.view_mut().into_dyn());
     Ok(out)
 }
 
@@ -346,6 +346,6 @@ fn fill<T: Element, D: Dimension>(
     if out.shape() != window.shape {
         return Err(KernelError::ArrayShape { what: "out", expected: window.shape, got: out.shape().to_vec() });
     }
-    slide::correlate(first.view().into_dyn(), second.into_dyn(), window, out.view_mut().into_dyn());
+    T::slide(first.view().into_dyn(), second.into_dyn(), window.start, out.view_mut().into_dyn());
     Ok(())
 }

@@ -12,7 +12,6 @@ use std::ops::Range;
 
 use ndarray::{ArrayView1, ArrayViewD, ArrayViewMut1, ArrayViewMutD, Axis, CowArray, Dimension, IxDyn, indices, s};
 
-use super::window::Window;
 use crate::Element;
 
 /// Work with more products than this is cut in two, and the halves go on in parallel.
@@ -25,13 +24,12 @@ const SHORTEST_CUT: usize = 256;
 const END_BLOCK: usize = 512;
 
 /// Fills `out` with the `window` of the full correlation of `first` and `second`.
-pub(super) fn correlate<'a, T: Element>(
+pub(crate) fn correlate<'a, T: Element>(
     mut first: ArrayViewD<'a, T>,
     mut second: ArrayViewD<'a, T>,
-    window: Window,
+    mut start: Vec<usize>,
     mut out: ArrayViewMutD<'_, T>,
 ) {
-    let Window { mut start, .. } = window;
     if out.ndim() == 0 {
         (first, second, out) = (first.insert_axis(Axis(0)), second.insert_axis(Axis(0)), out.insert_axis(Axis(0)));
         start.push(0);
