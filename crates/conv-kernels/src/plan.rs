@@ -11,6 +11,7 @@ use crate::{Activation, Conv2dShape, KernelError, Scalar, Scratch};
 mod run;
 
 use run::Method;
+pub(crate) use run::Pass;
 
 /// Feature maps of at least this width have rows long enough to be worth taking one by one.
 const WIDE: usize = 64;
@@ -289,7 +290,7 @@ impl<T: Scalar> Conv2dPlan<T> {
         self.shape.expect_weight("weight", weight.len())?;
         self.shape.expect_output("y", batch, y.len())?;
         epilogue.bias.map_or(Ok(()), |bias| self.shape.expect_bias("bias", bias.len()))?;
-        T::conv_forward(self, batch, x, weight, epilogue, y, scratch);
+        T::convolution(self, batch, Pass::Forward { x, weight, epilogue, y }, scratch);
         Ok(())
     }
 
@@ -322,7 +323,7 @@ impl<T: Scalar> Conv2dPlan<T> {
         self.shape.expect_output("dy", batch, dy.len())?;
         self.shape.expect_weight("weight", weight.len())?;
         self.shape.expect_input("dx", batch, dx.len())?;
-        T::conv_input_gradient(self, batch, dy, weight, dx, scratch);
+        T::convolution(self, batch, Pass::InputGradient { dy, weight, dx }, scratch);
         Ok(())
     }
 
@@ -355,7 +356,7 @@ impl<T: Scalar> Conv2dPlan<T> {
         self.shape.expect_input("x", batch, x.len())?;
         self.shape.expect_output("dy", batch, dy.len())?;
         self.shape.expect_weight("dweight", dweight.len())?;
-        T::conv_weight_gradient(self, batch, x, dy, dweight, scratch);
+        T::convolution(self, batch, Pass::WeightGradient { x, dy, dweight }, scratch);
         Ok(())
     }
 

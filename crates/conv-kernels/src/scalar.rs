@@ -4,9 +4,10 @@ use std::fmt::Debug;
 
 use ndarray::{ArrayView2, ArrayViewD, ArrayViewMut2, ArrayViewMutD, NdFloat};
 
+use crate::plan::Pass;
 use crate::signal::slide;
 use crate::simd::{Isa, Op, Simd, product};
-use crate::{Conv2dPlan, Epilogue, Scratch};
+use crate::{Conv2dPlan, Scratch};
 
 // The hidden methods below hold the kernels: as methods of a concrete type they are compiled here, once, and not again in
 // every crate that calls a generic function of this one.
@@ -72,39 +73,9 @@ pub trait Scalar: Element + NdFloat {
     #[doc(hidden)]
     fn product(alpha: Self, a: ArrayView2<'_, Self>, b: ArrayView2<'_, Self>, beta: Self, c: ArrayViewMut2<'_, Self>);
 
-    /// [`Conv2dPlan::forward`], the lengths checked.
+    /// Runs one pass of a plan over `batch` images, the lengths checked.
     #[doc(hidden)]
-    fn conv_forward(
-        plan: &Conv2dPlan<Self>,
-        batch: usize,
-        x: &[Self],
-        weight: &[Self],
-        epilogue: Epilogue<'_, Self>,
-        y: &mut [Self],
-        scratch: &mut Scratch<Self>,
-    );
-
-    /// [`Conv2dPlan::input_gradient`], the lengths checked.
-    #[doc(hidden)]
-    fn conv_input_gradient(
-        plan: &Conv2dPlan<Self>,
-        batch: usize,
-        dy: &[Self],
-        weight: &[Self],
-        dx: &mut [Self],
-        scratch: &mut Scratch<Self>,
-    );
-
-    /// [`Conv2dPlan::weight_gradient`], the lengths checked.
-    #[doc(hidden)]
-    fn conv_weight_gradient(
-        plan: &Conv2dPlan<Self>,
-        batch: usize,
-        x: &[Self],
-        dy: &[Self],
-        dweight: &mut [Self],
-        scratch: &mut Scratch<Self>,
-    );
+    fn convolution(plan: &Conv2dPlan<Self>, batch: usize, pass: Pass<'_, Self>, scratch: &mut Scratch<Self>);
 
     /// Runs a kernel with the vectors of an instruction set.
     #[doc(hidden)]
@@ -154,36 +125,8 @@ macro_rules! float {
             ) {
                 $product(alpha, a, b, beta, c);
             }
-            fn conv_forward(
-                plan: &Conv2dPlan<Self>,
-                batch: usize,
-                x: &[Self],
-                weight: &[Self],
-                epilogue: Epilogue<'_, Self>,
-                y: &mut [Self],
-                scratch: &mut Scratch<Self>,
-            ) {
-                plan.run_forward(batch, x, weight, epilogue, y, scratch);
-            }
-            fn conv_input_gradient(
-                plan: &Conv2dPlan<Self>,
-                batch: usize,
-                dy: &[Self],
-                weight: &[Self],
-                dx: &mut [Self],
-                scratch: &mut Scratch<Self>,
-            ) {
-                plan.run_input_gradient(batch, dy, weight, dx, scratch);
-            }
-            fn conv_weight_gradient(
-                plan: &Conv2dPlan<Self>,
-                batch: usize,
-                x: &[Self],
-                dy: &[Self],
-                dweight: &mut [Self],
-                scratch: &mut Scratch<Self>,
-            ) {
-                plan.run_weight_gradient(batch, x, dy, dweight, scratch);
+            fn convolution(plan: &Conv2dPlan<Self>, batch: usize, pass: Pass<'_, Self>, scratch: &mut Scratch<Self>) {
+                plan.run(batch, pass, scratch);
             }
             fn run(isa: Isa, op: impl Op<Self>) {
                 match isa {

@@ -1,6 +1,6 @@
 //! The passes of a plan, after every length has been checked.
 //!
-//! [`Scalar`] calls these for each element type, so that they are compiled in this crate.
+//! [`Scalar`] calls them for each element type, so that they are compiled in this crate.
 
 use super::Conv2dPlan;
 use crate::conv::depthwise::Depthwise;
@@ -15,61 +15,49 @@ pub(super) enum Method<'a> {
     Product(Product<'a>),
 }
 
+/// One pass, with what it reads and what it writes.
+#[derive(Debug)]
+pub enum Pass<'a, T> {
+    /// [`Conv2dPlan::forward`].
+    Forward { x: &'a [T], weight: &'a [T], epilogue: Epilogue<'a, T>, y: &'a mut [T] },
+    /// [`Conv2dPlan::input_gradient`].
+    InputGradient { dy: &'a [T], weight: &'a [T], dx: &'a mut [T] },
+    /// [`Conv2dPlan::weight_gradient`].
+    WeightGradient { x: &'a [T], dy: &'a [T], dweight: &'a mut [T] },
+}
+
 impl<T: Scalar> Conv2dPlan<T> {
-    pub(crate) fn run_forward(
-        &self,
-        batch: usize,
-        x: &[T],
-        weight: &[T],
-        epilogue: Epilogue<'_, T>,
-        y: &mut [T],
-        scratch: &mut Scratch<T>,
-    ) {
-        match self.method(self.passes.forward, batch) {
-            Method::Depthwise(depthwise) => depthwise.forward(x, weight, epilogue, y),
-            Method::Direct(direct) => direct.forward(x, weight, epilogue, y, scratch.lend(direct.scratch_len::<T>())),
-            Method::Product(product) => {
-                product.forward(x, weight, epilogue, y, scratch.lend(product.scratch_len::<T>()));
-            }
-        }
-    }
-
-    pub(crate) fn run_input_gradient(
-        &self,
-        batch: usize,
-        dy: &[T],
-        weight: &[T],
-        dx: &mut [T],
-        scratch: &mut Scratch<T>,
-    ) {
-        match self.method(self.passes.input_gradient, batch) {
-            Method::Depthwise(depthwise) => depthwise.input_gradient(dy, weight, dx),
-            Method::Direct(direct) => direct.input_gradient(dy, weight, dx, scratch.lend(direct.scratch_len::<T>())),
-            Method::Product(product) => {
-                product.input_gradient(dy, weight, dx, scratch.lend(product.scratch_len::<T>()));
-            }
-        }
-    }
-
-    pub(crate) fn run_weight_gradient(
-        &self,
-        batch: usize,
-        x: &[T],
-        dy: &[T],
-        dweight: &mut [T],
-        scratch: &mut Scratch<T>,
-    ) {
-        match self.method(self.passes.weight_gradient, batch) {
-            Method::Depthwise(depthwise) => {
-                let scratch = scratch.lend(depthwise.weight_gradient_scratch_len::<T>());
-                depthwise.weight_gradient(x, dy, dweight, scratch);
-            }
-            Method::Direct(direct) => {
-                direct.weight_gradient(x, dy, dweight, scratch.lend(direct.scratch_len::<T>()));
-            }
-            Method::Product(product) => {
-                product.weight_gradient(x, dy, dweight, scratch.lend(product.weight_gradient_scratch_len::<T>()));
-            }
+    pub(crate) fn run(&self, batch: usize, pass: Pass<'_, T>, scratch: &mut Scratch<T>) {
+        match pass {
+            Pass::Forward { x, weight, epilogue, y } => match self.method(self.passes.forward, batch) {
+                Method::Depthwise(method) => method.forward(x, weight, epilogue, y),
+                Method::Direct(method) => {
+                    method.forward(x, weight, epilogue, y, scratch.lend(method.scratch_len::<T>()))
+                }
+                Method::Product(method) => {
+                    method.forward(x, weight, epilogue, y, scratch.lend(method.scratch_len::<T>()))
+                }
+            },
+            Pass::InputGradient { dy, weight, dx } => match self.method(self.passes.input_gradient, batch) {
+                Method::Depthwise(method) => method.input_gradient(dy, weight, dx),
+                Method::Direct(method) => {
+                    method.input_gradient(dy, weight, dx, scratch.lend(method.scratch_len::<T>()))
+                }
+                Method::Product(method) => {
+                    method.input_gradient(dy, weight, dx, scratch.lend(method.scratch_len::<T>()))
+                }
+            },
+            Pass::WeightGradient { x, dy, dweight } => match self.method(self.passes.weight_gradient, batch) {
+                Method::Depthwise(method) => {
+                    method.weight_gradient(x, dy, dweight, scratch.lend(method.weight_gradient_scratch_len::<T>()));
+                }
+                Method::Direct(method) => {
+                    method.weight_gradient(x, dy, dweight, scratch.lend(method.scratch_len::<T>()));
+                }
+                Method::Product(method) => {
+                    method.weight_gradient(x, dy, dweight, scratch.lend(method.weight_gradient_scratch_len::<T>()));
+                }
+            },
         }
     }
 
