@@ -24,9 +24,90 @@ where
     op.eval(simd);
 }
 
+/// Shuffles work within 128-bit halves; a last permutation puts the pairs of lanes in order.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn deinterleave_ps(a: __m256, b: __m256) -> (__m256, __m256) {
+    let order = |pairs: __m256| _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(pairs)));
+    (order(_mm256_shuffle_ps::<0b10_00_10_00>(a, b)), order(_mm256_shuffle_ps::<0b11_01_11_01>(a, b)))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn deinterleave_pd(a: __m256d, b: __m256d) -> (__m256d, __m256d) {
+    let (even, odd) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
+    (_mm256_permute4x64_pd::<0b11_01_10_00>(even), _mm256_permute4x64_pd::<0b11_01_10_00>(odd))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn interleave_ps(a: __m256, b: __m256) -> (__m256, __m256) {
+    let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    (_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn interleave_pd(a: __m256d, b: __m256d) -> (__m256d, __m256d) {
+    let (low, high) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
+    (_mm256_permute2f128_pd::<0x20>(low, high), _mm256_permute2f128_pd::<0x31>(low, high))
+}
+
+/// Transposes the 2x2 blocks of a 4x4 block, then exchanges blocks, then 128-bit halves.
+///
+/// # Safety
+///
+/// As for [`Simd::transpose`].
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn transpose_ps(from: *const f32, from_pitch: usize, to: *mut f32, to_pitch: usize) {
+    // SAFETY: the caller promises 8 elements of each of 8 rows.
+    let row = |row: usize| unsafe { _mm256_loadu_ps(from.add(row * from_pitch)) };
+    let pairs = |a: __m256, b: __m256| (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    let fours =
+        |a: __m256, b: __m256| (_mm256_shuffle_ps::<0b01_00_01_00>(a, b), _mm256_shuffle_ps::<0b11_10_11_10>(a, b));
+    let quarter = |first: usize| {
+        let ((a, b), (c, d)) = (pairs(row(first), row(first + 1)), pairs(row(first + 2), row(first + 3)));
+        let ((e, f), (g, h)) = (fours(a, c), fours(b, d));
+        [e, f, g, h]
+    };
+    let (top, bottom) = (quarter(0), quarter(4));
+    for column in 0..4 {
+        let low = _mm256_permute2f128_ps::<0x20>(top[column], bottom[column]);
+        let high = _mm256_permute2f128_ps::<0x31>(top[column], bottom[column]);
+        // SAFETY: as above, for writing.
+        unsafe {
+            _mm256_storeu_ps(to.add(column * to_pitch), low);
+            _mm256_storeu_ps(to.add((column + 4) * to_pitch), high);
+        }
+    }
+}
+
+/// # Safety
+///
+/// As for [`Simd::transpose`].
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn transpose_pd(from: *const f64, from_pitch: usize, to: *mut f64, to_pitch: usize) {
+    // SAFETY: the caller promises 4 elements of each of 4 rows.
+    let row = |row: usize| unsafe { _mm256_loadu_pd(from.add(row * from_pitch)) };
+    let pairs = |a: __m256d, b: __m256d| [_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b)];
+    let (top, bottom) = (pairs(row(0), row(1)), pairs(row(2), row(3)));
+    for column in 0..2 {
+        let low = _mm256_permute2f128_pd::<0x20>(top[column], bottom[column]);
+        let high = _mm256_permute2f128_pd::<0x31>(top[column], bottom[column]);
+        // SAFETY: as above, for writing.
+        unsafe {
+            _mm256_storeu_pd(to.add(column * to_pitch), low);
+            _mm256_storeu_pd(to.add((column + 2) * to_pitch), high);
+        }
+    }
+}
+
 macro_rules! avx2 {
     ($t:ident, $vector:ident, $lanes:expr, $splat:ident, $load:ident, $store:ident, $mul_add:ident, $add:ident,
-     $mul:ident, $max:ident, $compare:ident, $blend:ident, $zero:ident) => {
+     $sub:ident, $mul:ident, $max:ident, $compare:ident, $blend:ident, $zero:ident, $deinterleave:ident, $interleave:ident,
+     $transpose:ident) => {
         impl Simd<$t> for Avx2 {
             type Vector = $vector;
 
@@ -63,6 +144,12 @@ macro_rules! avx2 {
             }
 
             #[inline(always)]
+            fn sub(self, a: $vector, b: $vector) -> $vector {
+                // SAFETY: `self` proves that the CPU has AVX.
+                unsafe { $sub(a, b) }
+            }
+
+            #[inline(always)]
             fn mul(self, a: $vector, b: $vector) -> $vector {
                 // SAFETY: `self` proves that the CPU has AVX.
                 unsafe { $mul(a, b) }
@@ -79,6 +166,24 @@ macro_rules! avx2 {
             fn where_positive(self, sign: $vector, then: $vector, otherwise: $vector) -> $vector {
                 // SAFETY: `self` proves that the CPU has AVX.
                 unsafe { $blend(otherwise, then, $compare::<_CMP_GT_OQ>(sign, $zero())) }
+            }
+
+            #[inline(always)]
+            fn deinterleave(self, a: $vector, b: $vector) -> ($vector, $vector) {
+                // SAFETY: `self` proves that the CPU has AVX2.
+                unsafe { $deinterleave(a, b) }
+            }
+
+            #[inline(always)]
+            fn interleave(self, a: $vector, b: $vector) -> ($vector, $vector) {
+                // SAFETY: `self` proves that the CPU has AVX2.
+                unsafe { $interleave(a, b) }
+            }
+
+            #[inline(always)]
+            unsafe fn transpose(self, from: *const $t, from_pitch: usize, to: *mut $t, to_pitch: usize) {
+                // SAFETY: `self` proves that the CPU has AVX2, and the caller promises both squares.
+                unsafe { $transpose(from, from_pitch, to, to_pitch) }
             }
 
             #[inline]
@@ -99,11 +204,15 @@ avx2!(
     _mm256_storeu_ps,
     _mm256_fmadd_ps,
     _mm256_add_ps,
+    _mm256_sub_ps,
     _mm256_mul_ps,
     _mm256_max_ps,
     _mm256_cmp_ps,
     _mm256_blendv_ps,
-    _mm256_setzero_ps
+    _mm256_setzero_ps,
+    deinterleave_ps,
+    interleave_ps,
+    transpose_ps
 );
 avx2!(
     f64,
@@ -114,9 +223,13 @@ avx2!(
     _mm256_storeu_pd,
     _mm256_fmadd_pd,
     _mm256_add_pd,
+    _mm256_sub_pd,
     _mm256_mul_pd,
     _mm256_max_pd,
     _mm256_cmp_pd,
     _mm256_blendv_pd,
-    _mm256_setzero_pd
+    _mm256_setzero_pd,
+    deinterleave_pd,
+    interleave_pd,
+    transpose_pd
 );

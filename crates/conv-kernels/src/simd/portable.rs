@@ -54,6 +54,15 @@ macro_rules! portable {
             }
 
             #[inline(always)]
+            fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+                let mut difference = a;
+                for lane in 0..$lanes {
+                    difference[lane] -= b[lane];
+                }
+                difference
+            }
+
+            #[inline(always)]
             fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
                 let mut product = a;
                 for lane in 0..$lanes {
@@ -78,6 +87,28 @@ macro_rules! portable {
                     chosen[lane] = if sign[lane] > 0.0 { then[lane] } else { otherwise[lane] };
                 }
                 chosen
+            }
+
+            #[inline(always)]
+            fn deinterleave(self, a: Self::Vector, b: Self::Vector) -> (Self::Vector, Self::Vector) {
+                let lane = |index: usize| if index < $lanes { a[index] } else { b[index - $lanes] };
+                (std::array::from_fn(|index| lane(2 * index)), std::array::from_fn(|index| lane(2 * index + 1)))
+            }
+
+            #[inline(always)]
+            fn interleave(self, a: Self::Vector, b: Self::Vector) -> (Self::Vector, Self::Vector) {
+                let lane = |index: usize| if index % 2 == 0 { a[index / 2] } else { b[index / 2] };
+                (std::array::from_fn(lane), std::array::from_fn(|index| lane($lanes + index)))
+            }
+
+            #[inline(always)]
+            unsafe fn transpose(self, from: *const $t, from_pitch: usize, to: *mut $t, to_pitch: usize) {
+                for row in 0..$lanes {
+                    for column in 0..$lanes {
+                        // SAFETY: the caller promises both squares.
+                        unsafe { *to.add(column * to_pitch + row) = *from.add(row * from_pitch + column) };
+                    }
+                }
             }
 
             fn run<O: Op<$t>>(self, op: O) {

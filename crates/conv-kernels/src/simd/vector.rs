@@ -31,6 +31,9 @@ pub trait Simd<T>: Copy {
     /// `a + b`.
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
 
+    /// `a - b`.
+    fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
     /// `a·b`.
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
 
@@ -39,6 +42,19 @@ pub trait Simd<T>: Copy {
 
     /// `then` where `sign` is above zero, else `otherwise`.
     fn where_positive(self, sign: Self::Vector, then: Self::Vector, otherwise: Self::Vector) -> Self::Vector;
+
+    /// The even lanes of `a`, then of `b`; and the odd ones.
+    fn deinterleave(self, a: Self::Vector, b: Self::Vector) -> (Self::Vector, Self::Vector);
+
+    /// `a₀ b₀ a₁ b₁ …`, in two vectors: the inverse of [`Simd::deinterleave`].
+    fn interleave(self, a: Self::Vector, b: Self::Vector) -> (Self::Vector, Self::Vector);
+
+    /// Transposes a square of `LANES × LANES` elements; rows are `from_pitch` and `to_pitch` apart.
+    ///
+    /// # Safety
+    ///
+    /// `LANES` elements of each of the `LANES` rows must be readable at `from`, and writable at `to`.
+    unsafe fn transpose(self, from: *const T, from_pitch: usize, to: *mut T, to_pitch: usize);
 
     /// Runs `op`, compiled for this set.
     fn run<O: Op<T>>(self, op: O);
@@ -75,6 +91,7 @@ mod tests {
             // SAFETY: as above.
             let (va, vb) = unsafe { (simd.load(a.as_ptr()), simd.load(b.as_ptr())) };
             check(simd.add(va, vb), |a, b| a + b);
+            check(simd.sub(va, vb), |a, b| a - b);
             check(simd.mul(va, vb), |a, b| a * b);
             check(simd.mul_add(va, vb, simd.splat(2.0)), |a, b| a * b + 2.0);
             check(simd.max(va, vb), |a, b| if a > b { a } else { b });
@@ -82,10 +99,42 @@ mod tests {
         }
     }
 
+    /// What moves lanes, against the places where they should arrive.
+    struct Moves;
+
+    impl<T: crate::Scalar> Op<T> for Moves {
+        #[inline(always)]
+        fn eval<S: Simd<T>>(self, simd: S) {
+            let lanes = S::LANES;
+            let numbers: [T; MAX_VECTOR * MAX_VECTOR] = std::array::from_fn(|index| T::of(index as f64));
+            let mut got = [T::ZERO; MAX_VECTOR * MAX_VECTOR];
+            // SAFETY: no vector has more than `MAX_VECTOR` lanes, and the arrays hold the square of that.
+            unsafe {
+                let (a, b) = (simd.load(numbers.as_ptr()), simd.load(numbers.as_ptr().add(lanes)));
+                let (even, odd) = simd.deinterleave(a, b);
+                simd.store(even, got.as_mut_ptr());
+                simd.store(odd, got.as_mut_ptr().add(lanes));
+                for lane in 0..lanes {
+                    assert_eq!((got[lane], got[lanes + lane]), (numbers[2 * lane], numbers[2 * lane + 1]));
+                }
+                let (first, second) = simd.interleave(even, odd);
+                simd.store(first, got.as_mut_ptr());
+                simd.store(second, got.as_mut_ptr().add(lanes));
+                assert_eq!(got[..2 * lanes], numbers[..2 * lanes]);
+                simd.transpose(numbers.as_ptr(), MAX_VECTOR, got.as_mut_ptr(), lanes);
+            }
+            for (row, column) in (0..lanes).flat_map(|row| (0..lanes).map(move |column| (row, column))) {
+                assert_eq!(got[column * lanes + row], numbers[row * MAX_VECTOR + column]);
+            }
+        }
+    }
+
     #[test]
     fn every_set_computes_what_it_says() {
         for isa in Isa::available() {
             <f32 as crate::Scalar>::run(isa, Check);
+            <f32 as crate::Scalar>::run(isa, Moves);
+            <f64 as crate::Scalar>::run(isa, Moves);
             assert!(isa.lanes::<f32>() <= MAX_VECTOR);
         }
     }
