@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use crate::conv::direct::Geometry;
 use crate::conv::{bias_gradient, pass_lanes};
 use crate::simd::Isa;
-use crate::{Activation, Conv2dShape, KernelError, Scalar, Scratch};
+use crate::{Activation, Conv2dShape, KernelError, Padding, Scalar, Scratch};
 
 mod run;
 
@@ -32,18 +32,33 @@ pub enum Algorithm {
     Pointwise,
     /// Row by row: for groups of one input channel each, where a product would have a single row, or few.
     Depthwise,
-    /// Straight on the image, by tiles written for the CPU's vectors: for stride 1. Padding is multiplied as by
+    /// Straight on the image, by tiles written for the CPU's vectors. Padding is multiplied as by
     /// [`Algorithm::Im2col`].
     Direct,
+    /// The input gradient as the article has it, a full convolution: [`Algorithm::Direct`]'s forward pass over the
+    /// bordered gradients, with rotated overlays. For stride 1; the other passes are the plan's own choice.
+    Mirrored,
 }
 
 impl Algorithm {
+    /// Every algorithm there is.
+    pub const ALL: [Self; 5] = [Self::Im2col, Self::Pointwise, Self::Depthwise, Self::Direct, Self::Mirrored];
+
     fn applies_to(self, shape: &Conv2dShape) -> bool {
         match self {
             Self::Im2col => true,
             Self::Pointwise => shape.kernel() == [1, 1] && shape.stride() == [1, 1] && shape.input() == shape.output(),
             Self::Depthwise => shape.groups() == shape.in_channels(),
             Self::Direct => Geometry::applies_to(shape),
+            Self::Mirrored => mirrored(shape).is_some_and(|mirrored| Geometry::applies_to(&mirrored)),
+        }
+    }
+
+    /// Which passes it has: forward, input gradient, weight gradient.
+    fn passes(self) -> [bool; 3] {
+        match self {
+            Self::Im2col | Self::Pointwise | Self::Depthwise | Self::Direct => [true; 3],
+            Self::Mirrored => [false, true, false],
         }
     }
 
@@ -52,12 +67,13 @@ impl Algorithm {
             Self::Im2col => "every shape",
             Self::Pointwise => "1x1 kernels with stride 1 and no padding",
             Self::Depthwise => "groups of one input channel each",
-            Self::Direct => "stride 1, little padding, and outputs of at least 8 pixels",
+            Self::Direct => "little padding, and outputs of at least 8 pixels",
+            Self::Mirrored => "stride 1, less padding than the kernel covers, and inputs of at least 8 pixels",
         }
     }
 }
 
-/// `im2col`, `pointwise`, `depthwise`, `direct`.
+/// `im2col`, `pointwise`, `depthwise`, `direct`, `mirrored`.
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -65,6 +81,7 @@ impl fmt::Display for Algorithm {
             Self::Pointwise => "pointwise",
             Self::Depthwise => "depthwise",
             Self::Direct => "direct",
+            Self::Mirrored => "mirrored",
         })
     }
 }
@@ -81,7 +98,7 @@ impl fmt::Display for Algorithm {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
-    /// Use this algorithm; `None` lets the plan choose.
+    /// Use this algorithm in every pass that it has; `None` lets the plan choose.
     pub force: Option<Algorithm>,
 }
 
@@ -155,11 +172,14 @@ impl<T> Epilogue<'_, T> {
 #[derive(Clone, Debug)]
 pub struct Conv2dPlan<T: Scalar> {
     shape: Conv2dShape,
-    passes: Passes,
+    /// The algorithms of the forward pass, the input gradient and the weight gradient.
+    passes: [Algorithm; 3],
     reason: &'static str,
     isa: Isa,
     /// What [`Algorithm::Direct`] computes once.
-    geometry: Option<Geometry>,
+    direct: Option<Geometry>,
+    /// What [`Algorithm::Mirrored`] does.
+    mirror: Option<(Conv2dShape, Geometry)>,
     element: PhantomData<T>,
 }
 
@@ -185,17 +205,35 @@ impl<T: Scalar> Conv2dPlan<T> {
     /// ```
     pub fn new(shape: Conv2dShape, options: &Options) -> Result<Self, KernelError> {
         let isa = Isa::detect()?;
-        let (passes, reason) = match options.force {
-            Some(algorithm) if algorithm.applies_to(&shape) => (Passes::all(algorithm), "forced by Options::force"),
-            Some(algorithm) => {
+        let (mut passes, mut reason) = choose(&shape, isa);
+        if let Some(algorithm) = options.force {
+            if !algorithm.applies_to(&shape) {
                 let (shape, applies_to) = (shape.to_string(), algorithm.domain());
                 return Err(KernelError::NotApplicable { algorithm, shape, applies_to });
             }
-            None => choose(&shape, isa),
-        };
-        let direct = passes.each().contains(&Algorithm::Direct);
-        let geometry = direct.then(|| Geometry::new::<T>(&shape, isa.lanes::<T>()));
-        Ok(Self { shape, passes, reason, isa, geometry, element: PhantomData })
+            reason = "forced by Options::force";
+            for (pass, has) in passes.iter_mut().zip(algorithm.passes()) {
+                *pass = if has { algorithm } else { *pass };
+            }
+        }
+        let geometry = |shape: &Conv2dShape| Geometry::new::<T>(shape, isa.lanes::<T>());
+        let direct = passes.contains(&Algorithm::Direct).then(|| geometry(&shape));
+        let mirror = mirrored(&shape).filter(|_| passes.contains(&Algorithm::Mirrored));
+        let mirror = mirror.map(|mirror| (mirror, geometry(&mirror)));
+        Ok(Self { shape, passes, reason, isa, direct, mirror, element: PhantomData })
+    }
+
+    /// The algorithms of the forward pass, the input gradient and the weight gradient.
+    ///
+    /// ```
+    /// use conv_kernels::{Algorithm, Conv2dPlan, Conv2dShape, Options};
+    /// let shape = Conv2dShape::builder(1, 8, [6, 6], [3, 3]).build()?;
+    /// let plan = Conv2dPlan::<f32>::new(shape, &Options::default().force(Algorithm::Im2col))?;
+    /// assert_eq!(plan.algorithms(), [Algorithm::Im2col; 3]);
+    /// # Ok::<(), conv_kernels::KernelError>(())
+    /// ```
+    pub fn algorithms(&self) -> [Algorithm; 3] {
+        self.passes
     }
 
     /// The geometry that the plan is for.
@@ -214,12 +252,12 @@ impl<T: Scalar> Conv2dPlan<T> {
     /// ```
     pub fn explain(&self) -> String {
         let Self { shape, passes, reason, .. } = self;
-        let [forward, input_gradient, weight_gradient] = passes.each();
+        let [forward, input_gradient, weight_gradient] = *passes;
         let kib = |batch| (self.scratch_len(batch) * size_of::<T>()).div_ceil(1024);
         let cells = |batch| pass_lanes(shape, batch);
         let vectors = match self.method(forward, 1) {
             Method::Direct(direct) => format!("{}\n", direct.explain::<T>()),
-            Method::Depthwise(_) | Method::Product(_) => String::new(),
+            Method::Depthwise(_) | Method::Product(_) | Method::Mirrored(_) => String::new(),
         };
         format!(
             "{shape}, {}, {} multiply-adds an image\n\
@@ -251,9 +289,10 @@ impl<T: Scalar> Conv2dPlan<T> {
 
     /// The most that any of the three passes needs.
     fn scratch_len(&self, batch: usize) -> usize {
-        let lens = self.passes.each().map(|algorithm| match self.method(algorithm, batch) {
+        let lens = self.passes.map(|algorithm| match self.method(algorithm, batch) {
             Method::Depthwise(depthwise) => depthwise.weight_gradient_scratch_len::<T>(),
             Method::Direct(direct) => direct.scratch_len::<T>(),
+            Method::Mirrored(direct) => direct.forward_scratch_len::<T>(),
             Method::Product(product) => product.scratch_len::<T>().max(product.weight_gradient_scratch_len::<T>()),
         });
         lens.into_iter().fold(0, usize::max)
@@ -385,40 +424,40 @@ impl<T: Scalar> Conv2dPlan<T> {
     }
 }
 
-/// The algorithm of each pass.
-#[derive(Clone, Copy, Debug)]
-struct Passes {
-    forward: Algorithm,
-    input_gradient: Algorithm,
-    weight_gradient: Algorithm,
-}
-
-impl Passes {
-    fn all(algorithm: Algorithm) -> Self {
-        Self { forward: algorithm, input_gradient: algorithm, weight_gradient: algorithm }
-    }
-
-    fn each(self) -> [Algorithm; 3] {
-        [self.forward, self.input_gradient, self.weight_gradient]
-    }
-}
-
 /// The fastest algorithms for a shape, and why.
-fn choose(shape: &Conv2dShape, isa: Isa) -> (Passes, &'static str) {
+fn choose(shape: &Conv2dShape, isa: Isa) -> ([Algorithm; 3], &'static str) {
     // A product works on 8 rows at once, however few there are.
     let few_maps = if shape.output()[1] >= WIDE { 2 } else { 1 };
     let lonely = Algorithm::Depthwise.applies_to(shape) && shape.out_channels() / shape.groups() <= few_maps;
     let direct = isa.is_fast() && Algorithm::Direct.applies_to(shape) && Geometry::is_dense(shape);
     if lonely && direct {
         let reason = "each overlay sees one channel, and a channel has few overlays to send gradients back";
-        (Passes { input_gradient: Algorithm::Depthwise, ..Passes::all(Algorithm::Direct) }, reason)
+        ([Algorithm::Direct, Algorithm::Depthwise, Algorithm::Direct], reason)
     } else if lonely {
-        (Passes::all(Algorithm::Depthwise), "each overlay sees one channel, and a channel has few overlays")
+        ([Algorithm::Depthwise; 3], "each overlay sees one channel, and a channel has few overlays")
     } else if Algorithm::Pointwise.applies_to(shape) {
-        (Passes::all(Algorithm::Pointwise), "a 1x1 kernel needs no column matrix")
+        ([Algorithm::Pointwise; 3], "a 1x1 kernel needs no column matrix")
     } else if direct {
-        (Passes::all(Algorithm::Direct), "the overlay slides by one, so the image can be read where it lies")
+        ([Algorithm::Direct; 3], "the image can be read where it lies")
     } else {
-        (Passes::all(Algorithm::Im2col), "the general form")
+        ([Algorithm::Im2col; 3], "the general form")
     }
+}
+
+/// The shape whose forward pass is the input gradient of `shape`, by which rows and columns of the gradient that the
+/// padding got are left out.
+fn mirrored(shape: &Conv2dShape) -> Option<Conv2dShape> {
+    let pad = shape.padding();
+    let covered = [0, 1].map(|axis| (shape.kernel()[axis] - 1) * shape.dilation()[axis]);
+    let padding = Padding {
+        top: covered[0].checked_sub(pad.top)?,
+        bottom: covered[0].checked_sub(pad.bottom)?,
+        left: covered[1].checked_sub(pad.left)?,
+        right: covered[1].checked_sub(pad.right)?,
+    };
+    let builder = Conv2dShape::builder(shape.out_channels(), shape.in_channels(), shape.output(), shape.kernel())
+        .dilation(shape.dilation())
+        .padding(padding)
+        .groups(shape.groups());
+    builder.build().ok().filter(|_| shape.stride() == [1, 1])
 }

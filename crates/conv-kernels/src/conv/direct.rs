@@ -9,12 +9,15 @@
 
 mod geometry;
 mod gradient;
+mod overlays;
 
 use std::ops::Range;
 
 use ndarray::{ArrayViewMut2, ArrayViewMut3, Axis, s};
 
 pub(crate) use geometry::Geometry;
+pub(crate) use overlays::Overlays;
+use overlays::pack_transposed;
 
 use super::{channel_unit, groups_within, pass_lanes};
 use crate::scratch::aligned;
@@ -50,17 +53,24 @@ impl<'a> Direct<'a> {
         let rows = if self.geometry.joined() { "rows of pixels, joined" } else { "rows of pixels" };
         let gradient = if self.along_pixels::<T>() { "rows of pixels" } else { "output channels" };
         let (isa, lanes) = (self.isa.name(), self.isa.lanes::<T>());
-        let copy = if self.geometry.padded() { "; padded by copying" } else { "" };
+        let copy = if self.geometry.copied() { "; padded by copying" } else { "" };
         format!("vectors: {isa}, {lanes} lanes along {rows}; in weight_gradient along {gradient}{copy}")
     }
 
     /// Scratch elements for the most demanding of the three passes.
     pub(crate) fn scratch_len<T: Scalar>(&self) -> usize {
-        let weight = aligned::<T>(self.shape.weight_len());
-        let forward = self.forward_lens::<T>().into_iter().sum::<usize>();
-        let images = forward.max(self.input_gradient_lens::<T>().into_iter().sum());
-        let images = weight + pass_lanes(self.shape, self.batch) * images;
-        images.max(self.weight_gradient_scratch_len::<T>())
+        let input_gradient = self.images_len::<T>(self.input_gradient_lens::<T>());
+        input_gradient.max(self.forward_scratch_len::<T>()).max(self.weight_gradient_scratch_len::<T>())
+    }
+
+    /// Scratch elements for the forward pass.
+    pub(crate) fn forward_scratch_len<T: Scalar>(&self) -> usize {
+        self.images_len::<T>(self.forward_lens::<T>())
+    }
+
+    /// Packed weights, and what each cell needs.
+    fn images_len<T: Scalar>(&self, cell: [usize; 3]) -> usize {
+        aligned::<T>(self.shape.weight_len()) + pass_lanes(self.shape, self.batch) * cell.into_iter().sum::<usize>()
     }
 
     /// Scratch elements of a cell of the forward pass: a padded strip, a block of joined rows, unfinished sums.
@@ -73,7 +83,7 @@ impl<'a> Direct<'a> {
 
     /// Elements of a padded strip, if the image is padded.
     fn padded_len<T: Scalar>(&self) -> usize {
-        if self.geometry.padded() { aligned::<T>(self.group().0 * self.geometry.plane()) } else { 0 }
+        if self.geometry.copied() { aligned::<T>(self.group().0 * self.geometry.plane()) } else { 0 }
     }
 
     /// The channels of one group of an image from the first row under `strip` on, with their padding.
@@ -88,11 +98,11 @@ impl<'a> Direct<'a> {
         let (depth, plane) = (self.group().0, self.shape.in_pixels());
         let first = image * self.shape.in_channels() + group * depth;
         let planes = &x[first * plane..(first + depth) * plane];
-        if !self.geometry.padded() {
+        if !self.geometry.copied() {
             return &planes[strip.start * self.shape.input()[1]..];
         }
         for (pixels, padded) in planes.chunks_exact(plane).zip(buffer.chunks_exact_mut(self.geometry.plane())) {
-            self.geometry.pad(self.shape, pixels, strip, padded);
+            self.geometry.copy(self.shape, pixels, strip, padded);
         }
         buffer
     }
@@ -101,14 +111,14 @@ impl<'a> Direct<'a> {
     pub(crate) fn forward<T: Scalar>(
         &self,
         x: &[T],
-        weight: &[T],
+        overlays: Overlays<'_, T>,
         epilogue: Epilogue<'_, T>,
         y: &mut [T],
         scratch: &mut [T],
     ) {
         let ((_, maps), taps, width) = (self.group(), self.shape.taps(), self.shape.output()[1]);
         let (packed, cells) = scratch.split_at_mut(aligned::<T>(self.shape.weight_len()));
-        self.pack_overlays(weight, packed);
+        overlays.pack(self.shape, &mut packed[..self.shape.weight_len()]);
         let dim = [self.batch, self.shape.out_channels(), self.shape.out_pixels()];
         let rows = if self.geometry.narrow() { dim[2] } else { width };
         let units = [1, channel_unit(self.shape, dim[1], SECTION), rows];
@@ -163,7 +173,7 @@ impl<'a> Direct<'a> {
             T::run(self.isa, Correlate { image, taps, weight, bias, activation, runs, unfinished, maps });
             for (mut y, joined) in y.outer_iter_mut().zip(joined.chunks_exact(runs.len)) {
                 let y = y.as_slice_mut().expect("the pixels of a feature map are contiguous");
-                for (y, row) in y.chunks_exact_mut(width).zip(joined.chunks(self.geometry.padded_width())) {
+                for (y, row) in y.chunks_exact_mut(width).zip(joined.chunks(self.geometry.pitch())) {
                     y.copy_from_slice(&row[..width]);
                 }
             }
@@ -171,21 +181,6 @@ impl<'a> Direct<'a> {
         if !activates(activation) {
             for mut y in y.outer_iter_mut() {
                 activation.apply(y.as_slice_mut().expect("the pixels of a feature map are contiguous"));
-            }
-        }
-    }
-
-    /// Weights `(block of output channels, tap, output channel in it)`.
-    fn pack_overlays<T: Scalar>(&self, weight: &[T], packed: &mut [T]) {
-        let (maps, taps) = (self.group().1, self.shape.taps());
-        for first in (0..self.shape.out_channels()).step_by(maps) {
-            for block in blocks(0..maps) {
-                let range = (first + block.start) * taps..(first + block.end) * taps;
-                let rows = block.len();
-                for (row, weight) in weight[range.clone()].chunks_exact(taps).enumerate() {
-                    let packed = packed[range.start + row..range.end].iter_mut().step_by(rows);
-                    packed.zip(weight).for_each(|(packed, &weight)| *packed = weight);
-                }
             }
         }
     }
@@ -202,7 +197,7 @@ impl<'a> Direct<'a> {
         let ((depth, maps), pixels) = (self.group(), self.shape.out_pixels());
         let elements = self.shape.taps() / depth;
         let (packed, cells) = scratch.split_at_mut(aligned::<T>(self.shape.weight_len()));
-        self.pack_transposed(weight, packed);
+        pack_transposed(self.shape, weight, &mut packed[..self.shape.weight_len()]);
         let dim = [self.batch, self.shape.in_channels(), self.shape.in_pixels()];
         let units = [1, channel_unit(self.shape, dim[1], ROWS), dim[2]];
         let cuts = Cuts::new(pass_lanes(self.shape, self.batch), dim, units, [0, 1, 2]);
@@ -237,7 +232,7 @@ impl<'a> Direct<'a> {
             let runs = self.geometry.runs(self.shape, strip.len());
             self.geometry.write_mask(self.shape, runs, self.isa.lanes::<T>(), mask);
             let (dy, map_len) = self.gradients(dy, &strip, joined);
-            let image = if self.geometry.padded() {
+            let image = if self.geometry.copied() {
                 let image = &mut padded[..channels.len() * plane];
                 image.fill(T::ZERO);
                 image
@@ -258,9 +253,9 @@ impl<'a> Direct<'a> {
                 };
                 T::run(self.isa, op);
             }
-            if self.geometry.padded() {
+            if self.geometry.copied() {
                 let planes = dx.chunks_exact_mut(self.shape.in_pixels()).zip(padded.chunks_exact(plane));
-                planes.for_each(|(dx, padded)| self.geometry.add_unpadded(self.shape, padded, &strip, dx));
+                planes.for_each(|(dx, padded)| self.geometry.add_copy(self.shape, padded, &strip, dx));
             }
         }
     }
@@ -275,32 +270,11 @@ impl<'a> Direct<'a> {
         let len = self.geometry.runs(self.shape, strip.len()).len;
         for (dy, joined) in dy.chunks_exact(pixels).zip(joined.chunks_exact_mut(len)) {
             let rows = dy[strip.start * width..strip.end * width].chunks_exact(width);
-            for (row, joined) in rows.zip(joined.chunks_mut(self.geometry.padded_width())) {
+            for (row, joined) in rows.zip(joined.chunks_mut(self.geometry.pitch())) {
                 joined[..width].copy_from_slice(row);
             }
         }
         (&joined[..self.group().1 * len], len)
-    }
-
-    /// Weights as [`Scatter`] wants them, band by band: in the order of [`Geometry::targets`].
-    fn pack_transposed<T: Scalar>(&self, weight: &[T], packed: &mut [T]) {
-        let ((depth, maps), taps) = (self.group(), self.shape.taps());
-        let elements = taps / depth;
-        let mut packed = packed.iter_mut();
-        for overlays in weight.chunks_exact(maps * taps) {
-            for band in bands(0..depth) {
-                for rows in (0..band.len() * elements).step_by(ROWS) {
-                    for overlay in overlays.chunks_exact(taps) {
-                        for row in rows..(rows + ROWS).min(band.len() * elements) {
-                            let (element, channel) = (row / band.len(), band.start + row % band.len());
-                            if let Some(packed) = packed.next() {
-                                *packed = overlay[channel * elements + element];
-                            }
-                        }
-                    }
-                }
-            }
-        }
     }
 }
 

@@ -72,9 +72,10 @@ pub(crate) fn problems() -> impl Strategy<Value = Problem> {
 /// Every algorithm that can compute the shape, each forced; the plan's own choice among them. Where an instruction set
 /// is forced too, only the one that depends on it.
 pub(crate) fn plans<T: Scalar>(shape: Conv2dShape) -> Vec<(Algorithm, Conv2dPlan<T>)> {
-    [Algorithm::Im2col, Algorithm::Pointwise, Algorithm::Depthwise, Algorithm::Direct]
+    let depends = |algorithm| matches!(algorithm, Algorithm::Direct | Algorithm::Mirrored);
+    Algorithm::ALL
         .into_iter()
-        .filter(|&algorithm| algorithm == Algorithm::Direct || env::var_os("CONV_ISA").is_none())
+        .filter(|&algorithm| depends(algorithm) || env::var_os("CONV_ISA").is_none())
         .filter_map(|algorithm| Some((algorithm, Conv2dPlan::new(shape, &Options::default().force(algorithm)).ok()?)))
         .collect()
 }

@@ -25,10 +25,10 @@ const MAX_WASTE: usize = 3;
 /// What follows from a shape and an instruction set, once a plan.
 #[derive(Clone, Debug)]
 pub(crate) struct Geometry {
-    padded: bool,
-    /// The padded image's width.
-    padded_width: usize,
-    /// Pixels from one channel to the next, as the tiles see them: of the image, or of a padded strip.
+    copied: bool,
+    /// From one row of underlays to the next, as the tiles see them.
+    pitch: usize,
+    /// Pixels from one channel to the next, as the tiles see them: of the image, or of a copied strip.
     plane: usize,
     /// Output rows of the highest strip.
     rows: usize,
@@ -36,6 +36,7 @@ pub(crate) struct Geometry {
     longest_run: usize,
     narrow: bool,
     joined: bool,
+    phases: [Vec<usize>; 2],
     taps: Vec<usize>,
     targets: Vec<usize>,
 }
@@ -45,69 +46,122 @@ fn covers(shape: &Conv2dShape) -> [usize; 2] {
     [0, 1].map(|axis| (shape.kernel()[axis] - 1) * shape.dilation()[axis] + 1)
 }
 
-/// Rows and columns of the padded image, if they are worth having.
-fn padded_size(shape: &Conv2dShape) -> Option<[usize; 2]> {
-    let [height, width] = shape.input();
-    let pad = shape.padding();
-    let size = [height + pad.top + pad.bottom, width + pad.left + pad.right];
+/// Rows and columns from the first underlay's first pixel to the last one's last, where a copy is worth having.
+fn reached_size(shape: &Conv2dShape) -> Option<[usize; 2]> {
+    let covers = covers(shape);
+    let size = [0, 1].map(|axis| (shape.output()[axis] - 1) * shape.stride()[axis] + covers[axis]);
     let most = shape.in_pixels().saturating_mul(4).saturating_add(1 << 16);
     size[0].checked_mul(size[1]).is_some_and(|pixels| pixels <= most).then_some(size)
 }
 
+/// The phases of an axis that a kernel element lies on: with stride 2, the even pixels, the odd ones, or both.
+fn phases(shape: &Conv2dShape, axis: usize) -> Vec<usize> {
+    let stride = shape.stride()[axis];
+    let met = |phase: &usize| (0..shape.kernel()[axis]).any(|at| at * shape.dilation()[axis] % stride == *phase);
+    (0..stride).filter(met).collect()
+}
+
+/// Columns of a phase, of those that an underlay reaches.
+fn phase_width(shape: &Conv2dShape, reached: usize) -> usize {
+    reached.div_ceil(shape.stride()[1])
+}
+
 impl Geometry {
-    /// The shapes that can be computed: the overlay slides by one, padding is not most of the image, and the feature
-    /// map's rows, joined, fill a vector.
+    /// The shapes that can be computed: padding is not most of the image, and the feature map's rows, joined, fill a
+    /// vector.
     pub(crate) fn applies_to(shape: &Conv2dShape) -> bool {
         let [rows, columns] = shape.output();
-        shape.stride() == [1, 1]
-            && padded_size(shape).is_some_and(|[_, width]| (rows - 1) * width + columns >= MAX_VECTOR)
+        reached_size(shape).is_some_and(|[_, width]| (rows - 1) * phase_width(shape, width) + columns >= MAX_VECTOR)
     }
 
     /// Whether vectors are full enough: a narrow map's rows are joined, over pixels that nobody asked for.
     pub(crate) fn is_dense(shape: &Conv2dShape) -> bool {
         let [rows, columns] = shape.output();
-        let joined = padded_size(shape).map_or(usize::MAX, |[_, width]| (rows - 1) * width + columns);
+        let joined =
+            reached_size(shape).map_or(usize::MAX, |[_, width]| (rows - 1) * phase_width(shape, width) + columns);
         columns >= MAX_VECTOR || joined <= MAX_WASTE * shape.out_pixels()
     }
 
     /// For vectors of `lanes` elements of type `T`, of a shape that [`Geometry::applies_to`].
     pub(crate) fn new<T: Scalar>(shape: &Conv2dShape, lanes: usize) -> Self {
-        let [_, padded_width] = padded_size(shape).unwrap_or(shape.input());
+        let reached = reached_size(shape).unwrap_or(shape.input());
         let [height, width] = shape.output();
         let (depth, maps) = (shape.in_channels() / shape.groups(), shape.out_channels() / shape.groups());
-        let padded = shape.input() != [height + covers(shape)[0] - 1, width + covers(shape)[1] - 1];
+        let copied = shape.stride() != [1, 1] || shape.input() != reached;
+        let phases = [0, 1].map(|axis| phases(shape, axis));
+        let pitch = phase_width(shape, reached[1]);
 
         let narrow = width < MAX_VECTOR;
-        let bytes = (depth * padded_width + maps * width) * size_of::<T>();
+        let bytes = (depth * phases[0].len() * phases[1].len() * pitch + maps * width) * size_of::<T>();
         let rows = if narrow { height } else { (STRIP_BYTES / bytes).max(MIN_ROWS).min(height) };
 
         let separate = height * width.div_ceil(lanes) * (shape.taps() + TILE_COST);
-        let together = ((height - 1) * padded_width + width).div_ceil(lanes);
+        let together = ((height - 1) * pitch + width).div_ceil(lanes);
         let joined = narrow || together * (shape.taps() + TILE_COST + JOINING_COST) < separate;
-        let longest_run = if joined { (rows - 1) * padded_width + width } else { width };
+        let longest_run = if joined { (rows - 1) * pitch + width } else { width };
 
-        let plane = if padded { (rows + covers(shape)[0] - 1) * padded_width } else { shape.in_pixels() };
-        let [kernel_rows, kernel_columns] = shape.kernel();
-        let elements = || {
-            (0..kernel_rows)
-                .flat_map(move |row| (0..kernel_columns).map(move |column| (row, column)))
-                .map(|(row, column)| row * shape.dilation()[0] * padded_width + column * shape.dilation()[1])
+        let mut geometry = Self {
+            copied,
+            pitch,
+            plane: shape.in_pixels(),
+            rows,
+            longest_run,
+            narrow,
+            joined,
+            phases,
+            taps: Vec::new(),
+            targets: Vec::new(),
         };
-        let taps = (0..depth).flat_map(|channel| elements().map(move |at| channel * plane + at)).collect();
-        let targets = bands(0..depth)
-            .flat_map(|band| elements().flat_map(move |at| (0..band.len()).map(move |channel| channel * plane + at)))
+        if copied {
+            geometry.plane = geometry.phase_planes() * geometry.phase_rows(shape, rows) * pitch;
+        }
+        let elements = geometry.elements(shape);
+        let plane = geometry.plane;
+        geometry.taps = (0..depth).flat_map(|channel| elements.iter().map(move |at| channel * plane + at)).collect();
+        geometry.targets = bands(0..depth)
+            .flat_map(|band| {
+                elements.iter().flat_map(move |at| (0..band.len()).map(move |channel| channel * plane + at))
+            })
             .collect();
-        Self { padded, padded_width, plane, rows, longest_run, narrow, joined, taps, targets }
+        geometry
     }
 
-    /// Whether the image has to be copied into a border of zeros.
-    pub(crate) fn padded(&self) -> bool {
-        self.padded
+    /// Where each kernel element lies in a channel.
+    fn elements(&self, shape: &Conv2dShape) -> Vec<usize> {
+        let phase_len = self.phase_rows(shape, self.rows) * self.pitch;
+        let place = |axis: usize, element: usize| {
+            let (at, stride) = (element * shape.dilation()[axis], shape.stride()[axis]);
+            (self.phases[axis].iter().position(|&phase| phase == at % stride).unwrap_or(0), at / stride)
+        };
+        let [rows, columns] = shape.kernel();
+        (0..rows)
+            .flat_map(|row| (0..columns).map(move |column| (row, column)))
+            .map(|(row, column)| {
+                let ((row_phase, row), (column_phase, column)) = (place(0, row), place(1, column));
+                (row_phase * self.phases[1].len() + column_phase) * phase_len + row * self.pitch + column
+            })
+            .collect()
     }
 
-    /// Columns of the padded image.
-    pub(crate) fn padded_width(&self) -> usize {
-        self.padded_width
+    /// Planes that a copied channel is taken apart into: one a phase.
+    fn phase_planes(&self) -> usize {
+        self.phases[0].len() * self.phases[1].len()
+    }
+
+    /// Rows of a phase under a strip of `rows`.
+    fn phase_rows(&self, shape: &Conv2dShape, rows: usize) -> usize {
+        rows + (covers(shape)[0] - 1) / shape.stride()[0]
+    }
+
+    /// Whether the image has to be copied: into a border of zeros, and taken apart where the overlay slides by more
+    /// than one.
+    pub(crate) fn copied(&self) -> bool {
+        self.copied
+    }
+
+    /// From one row of underlays to the next, as the tiles see them.
+    pub(crate) fn pitch(&self) -> usize {
+        self.pitch
     }
 
     /// Pixels from one channel to the next, as the tiles see them.
@@ -154,7 +208,7 @@ impl Geometry {
     pub(crate) fn runs(&self, shape: &Conv2dShape, rows: usize) -> Runs {
         let width = shape.output()[1];
         if self.joined {
-            Runs { count: 1, len: (rows - 1) * self.padded_width + width, image_pitch: 0, map_pitch: 0 }
+            Runs { count: 1, len: (rows - 1) * self.pitch + width, image_pitch: 0, map_pitch: 0 }
         } else {
             self.separate_runs(shape, rows)
         }
@@ -163,53 +217,82 @@ impl Geometry {
     /// The rows of a strip, each a run.
     pub(crate) fn separate_runs(&self, shape: &Conv2dShape, rows: usize) -> Runs {
         let width = shape.output()[1];
-        Runs { count: rows, len: width, image_pitch: self.padded_width, map_pitch: width }
+        Runs { count: rows, len: width, image_pitch: self.pitch, map_pitch: width }
     }
 
     /// The mask that lets the pixels of the feature map pass, not what lies between its rows.
     pub(crate) fn write_mask<T: Scalar>(&self, shape: &Conv2dShape, runs: Runs, lanes: usize, mask: &mut [T]) {
         let width = shape.output()[1];
-        let (padded_width, mut column) = (self.padded_width, 0);
+        let (pitch, mut column) = (self.pitch, 0);
         let mut wanted = move || {
             let wanted = column < width;
-            column = if column + 1 == padded_width { 0 } else { column + 1 };
+            column = if column + 1 == pitch { 0 } else { column + 1 };
             wanted
         };
         runs.write_mask(lanes, mask, &mut wanted);
     }
 
-    /// Copies the rows under `strip` into a border of zeros.
-    pub(crate) fn pad<T: Scalar>(&self, shape: &Conv2dShape, pixels: &[T], strip: &Range<usize>, padded: &mut [T]) {
-        let [height, width] = shape.input();
-        let (top, left) = (shape.padding().top, shape.padding().left);
-        let rows = strip.start..strip.end + covers(shape)[0] - 1;
-        for (row, padded) in rows.zip(padded.chunks_exact_mut(self.padded_width)) {
-            if (top..top + height).contains(&row) {
-                padded[..left].fill(T::ZERO);
-                padded[left..left + width].copy_from_slice(&pixels[(row - top) * width..][..width]);
-                padded[left + width..].fill(T::ZERO);
-            } else {
-                padded.fill(T::ZERO);
+    /// Calls `visit(row of the image if it is no padding, phase of the columns, row of the copy)` for each row under
+    /// `strip` of a copied channel.
+    fn rows_under<'c, R>(
+        &self,
+        shape: &Conv2dShape,
+        strip: &Range<usize>,
+        copy: impl Iterator<Item = R> + 'c,
+        mut visit: impl FnMut(Option<usize>, usize, R),
+    ) {
+        let (top, stride) = (shape.padding().top, shape.stride()[0]);
+        let mut copy = copy;
+        for &row_phase in &self.phases[0] {
+            for &column_phase in &self.phases[1] {
+                let used = self.phase_rows(shape, strip.len());
+                let unused = self.phase_rows(shape, self.rows) - used;
+                for (row, copy) in copy.by_ref().take(used).enumerate() {
+                    let row = ((strip.start + row) * stride + row_phase).checked_sub(top);
+                    visit(row.filter(|&row| row < shape.input()[0]), column_phase, copy);
+                }
+                copy.by_ref().take(unused).for_each(drop);
             }
         }
     }
 
-    /// Adds what has come together under `strip` to the image, and drops what lies on the border.
-    pub(crate) fn add_unpadded<T: Scalar>(
-        &self,
-        shape: &Conv2dShape,
-        padded: &[T],
-        strip: &Range<usize>,
-        pixels: &mut [T],
-    ) {
-        let [height, width] = shape.input();
-        let (top, left) = (shape.padding().top, shape.padding().left);
-        let rows = strip.start..strip.end + covers(shape)[0] - 1;
-        for (row, padded) in rows.zip(padded.chunks_exact(self.padded_width)) {
-            if (top..top + height).contains(&row) {
-                let pixels = &mut pixels[(row - top) * width..][..width];
-                pixels.iter_mut().zip(&padded[left..]).for_each(|(pixel, &sum)| *pixel += sum);
+    /// Copies the rows under `strip` of a channel, phase by phase, into a border of zeros.
+    pub(crate) fn copy<T: Scalar>(&self, shape: &Conv2dShape, pixels: &[T], strip: &Range<usize>, copy: &mut [T]) {
+        let (width, left, stride) = (shape.input()[1], shape.padding().left, shape.stride()[1]);
+        self.rows_under(shape, strip, copy.chunks_exact_mut(self.pitch), |row, phase, copy| {
+            let Some(row) = row else { return copy.fill(T::ZERO) };
+            let row = &pixels[row * width..][..width];
+            let (border, first) = real_columns(left, stride, phase);
+            let (zeros, real) = copy.split_at_mut(border.min(self.pitch));
+            zeros.fill(T::ZERO);
+            let row = &row[first.min(width)..];
+            let count = row.len().div_ceil(stride).min(real.len());
+            match stride {
+                1 => real[..count].copy_from_slice(&row[..count]),
+                _ => real.iter_mut().zip(row.iter().step_by(stride)).for_each(|(real, &pixel)| *real = pixel),
             }
-        }
+            real[count..].fill(T::ZERO);
+        });
     }
+
+    /// Adds what has come together under `strip` to a channel of the image, and drops what lies on the border.
+    pub(crate) fn add_copy<T: Scalar>(&self, shape: &Conv2dShape, copy: &[T], strip: &Range<usize>, pixels: &mut [T]) {
+        let (width, left, stride) = (shape.input()[1], shape.padding().left, shape.stride()[1]);
+        self.rows_under(shape, strip, copy.chunks_exact(self.pitch), |row, phase, copy| {
+            let Some(row) = row else { return };
+            let (border, first) = real_columns(left, stride, phase);
+            let real = &copy[border.min(self.pitch)..];
+            let row = &mut pixels[row * width..][..width][first.min(width)..];
+            match stride {
+                1 => row.iter_mut().zip(real).for_each(|(pixel, &sum)| *pixel += sum),
+                _ => row.iter_mut().step_by(stride).zip(real).for_each(|(pixel, &sum)| *pixel += sum),
+            }
+        });
+    }
+}
+
+/// Of the columns of a phase, how many lie on the padding at the left, and the image's column of the next one.
+fn real_columns(left: usize, stride: usize, phase: usize) -> (usize, usize) {
+    let border = left.saturating_sub(phase).div_ceil(stride);
+    (border, border * stride + phase - left)
 }
