@@ -3,14 +3,13 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::conv::direct::Geometry;
+use crate::conv::direct::{Direct, Geometry};
 use crate::conv::{bias_gradient, pass_lanes};
-use crate::simd::Isa;
+use crate::simd::{Isa, MAX_VECTOR};
 use crate::{Activation, Conv2dShape, KernelError, Padding, Scalar, Scratch};
 
 mod run;
 
-use run::Method;
 pub(crate) use run::Pass;
 
 /// Feature maps of at least this width have rows long enough to be worth taking one by one.
@@ -32,34 +31,44 @@ pub enum Algorithm {
     Pointwise,
     /// Row by row: for groups of one input channel each, where a product would have a single row, or few.
     Depthwise,
-    /// Straight on the image, by tiles written for the CPU's vectors. Padding is multiplied as by
-    /// [`Algorithm::Im2col`].
+    /// Straight on the image, by tiles whose vectors lie along the pixels of a row; the input gradient adds to each
+    /// underlay what its output pixel sends back. Padding is multiplied as by [`Algorithm::Im2col`].
     Direct,
-    /// The input gradient as the article has it, a full convolution: [`Algorithm::Direct`]'s forward pass over the
-    /// bordered gradients, with rotated overlays. For stride 1; the other passes are the plan's own choice.
+    /// Straight on the image, by tiles whose vectors lie along the output channels; the input gradient is a full
+    /// convolution as the article has it, with vectors along the input channels. Padding is multiplied.
+    Channels,
+    /// The input gradient as a full convolution by [`Algorithm::Direct`]'s forward pass.
     Mirrored,
 }
 
 impl Algorithm {
     /// Every algorithm there is.
-    pub const ALL: [Self; 5] = [Self::Im2col, Self::Pointwise, Self::Depthwise, Self::Direct, Self::Mirrored];
+    pub const ALL: [Self; 6] =
+        [Self::Im2col, Self::Pointwise, Self::Depthwise, Self::Direct, Self::Channels, Self::Mirrored];
 
-    fn applies_to(self, shape: &Conv2dShape) -> bool {
+    /// Which passes of a shape it can compute: forward, input gradient, weight gradient.
+    fn passes(self, shape: &Conv2dShape) -> [bool; 3] {
         match self {
-            Self::Im2col => true,
-            Self::Pointwise => shape.kernel() == [1, 1] && shape.stride() == [1, 1] && shape.input() == shape.output(),
-            Self::Depthwise => shape.groups() == shape.in_channels(),
-            Self::Direct => Geometry::applies_to(shape),
-            Self::Mirrored => mirrored(shape).is_some_and(|mirrored| Geometry::applies_to(&mirrored)),
+            Self::Im2col => [true; 3],
+            Self::Pointwise => {
+                [shape.kernel() == [1, 1] && shape.stride() == [1, 1] && shape.input() == shape.output(); 3]
+            }
+            Self::Depthwise => [shape.groups() == shape.in_channels(); 3],
+            Self::Direct => {
+                let images = Geometry::fills_vectors(shape);
+                [images, images, Geometry::applies_to(shape) && shape.output()[1] >= MAX_VECTOR]
+            }
+            Self::Channels => {
+                let applies = Geometry::applies_to(shape);
+                [applies, mirrored(shape).is_some_and(|shape| Geometry::applies_to(&shape)), applies]
+            }
+            Self::Mirrored => [false, mirrored(shape).is_some_and(|shape| Geometry::fills_vectors(&shape)), false],
         }
     }
 
-    /// Which passes it has: forward, input gradient, weight gradient.
-    fn passes(self) -> [bool; 3] {
-        match self {
-            Self::Im2col | Self::Pointwise | Self::Depthwise | Self::Direct => [true; 3],
-            Self::Mirrored => [false, true, false],
-        }
+    /// Whether it is one of those in `conv::direct`.
+    fn is_direct(self) -> bool {
+        matches!(self, Self::Direct | Self::Channels | Self::Mirrored)
     }
 
     fn domain(self) -> &'static str {
@@ -68,12 +77,13 @@ impl Algorithm {
             Self::Pointwise => "1x1 kernels with stride 1 and no padding",
             Self::Depthwise => "groups of one input channel each",
             Self::Direct => "little padding, and outputs of at least 8 pixels",
+            Self::Channels => "little padding",
             Self::Mirrored => "stride 1, less padding than the kernel covers, and inputs of at least 8 pixels",
         }
     }
 }
 
-/// `im2col`, `pointwise`, `depthwise`, `direct`, `mirrored`.
+/// `im2col`, `pointwise`, `depthwise`, `direct`, `channels`, `mirrored`.
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -81,6 +91,7 @@ impl fmt::Display for Algorithm {
             Self::Pointwise => "pointwise",
             Self::Depthwise => "depthwise",
             Self::Direct => "direct",
+            Self::Channels => "channels",
             Self::Mirrored => "mirrored",
         })
     }
@@ -207,18 +218,20 @@ impl<T: Scalar> Conv2dPlan<T> {
         let isa = Isa::detect()?;
         let (mut passes, mut reason) = choose(&shape, isa);
         if let Some(algorithm) = options.force {
-            if !algorithm.applies_to(&shape) {
+            let has = algorithm.passes(&shape);
+            if has == [false; 3] {
                 let (shape, applies_to) = (shape.to_string(), algorithm.domain());
                 return Err(KernelError::NotApplicable { algorithm, shape, applies_to });
             }
             reason = "forced by Options::force";
-            for (pass, has) in passes.iter_mut().zip(algorithm.passes()) {
+            for (pass, has) in passes.iter_mut().zip(has) {
                 *pass = if has { algorithm } else { *pass };
             }
         }
         let geometry = |shape: &Conv2dShape| Geometry::new::<T>(shape, isa.lanes::<T>());
-        let direct = passes.contains(&Algorithm::Direct).then(|| geometry(&shape));
-        let mirror = mirrored(&shape).filter(|_| passes.contains(&Algorithm::Mirrored));
+        let straight = [passes[0], passes[2]].iter().any(|pass| pass.is_direct()) || passes[1] == Algorithm::Direct;
+        let direct = straight.then(|| geometry(&shape));
+        let mirror = mirrored(&shape).filter(|_| passes[1].is_direct() && passes[1] != Algorithm::Direct);
         let mirror = mirror.map(|mirror| (mirror, geometry(&mirror)));
         Ok(Self { shape, passes, reason, isa, direct, mirror, element: PhantomData })
     }
@@ -255,9 +268,9 @@ impl<T: Scalar> Conv2dPlan<T> {
         let [forward, input_gradient, weight_gradient] = *passes;
         let kib = |batch| (self.scratch_len(batch) * size_of::<T>()).div_ceil(1024);
         let cells = |batch| pass_lanes(shape, batch);
-        let vectors = match self.method(forward, 1) {
-            Method::Direct(direct) => format!("{}\n", direct.explain::<T>()),
-            Method::Depthwise(_) | Method::Product(_) | Method::Mirrored(_) => String::new(),
+        let vectors = match &self.direct {
+            Some(geometry) => format!("{}\n", Direct::new(shape, geometry, 1, self.isa).explain::<T>()),
+            None => String::new(),
         };
         format!(
             "{shape}, {}, {} multiply-adds an image\n\
@@ -289,13 +302,7 @@ impl<T: Scalar> Conv2dPlan<T> {
 
     /// The most that any of the three passes needs.
     fn scratch_len(&self, batch: usize) -> usize {
-        let lens = self.passes.map(|algorithm| match self.method(algorithm, batch) {
-            Method::Depthwise(depthwise) => depthwise.weight_gradient_scratch_len::<T>(),
-            Method::Direct(direct) => direct.scratch_len::<T>(),
-            Method::Mirrored(direct) => direct.forward_scratch_len::<T>(),
-            Method::Product(product) => product.scratch_len::<T>().max(product.weight_gradient_scratch_len::<T>()),
-        });
-        lens.into_iter().fold(0, usize::max)
+        [0, 1, 2].map(|pass| self.pass_scratch_len(pass, batch)).into_iter().fold(0, usize::max)
     }
 
     /// `y = σ(x ⋆ weight + bias)`: slides each overlay over its underlay.
@@ -428,14 +435,14 @@ impl<T: Scalar> Conv2dPlan<T> {
 fn choose(shape: &Conv2dShape, isa: Isa) -> ([Algorithm; 3], &'static str) {
     // A product works on 8 rows at once, however few there are.
     let few_maps = if shape.output()[1] >= WIDE { 2 } else { 1 };
-    let lonely = Algorithm::Depthwise.applies_to(shape) && shape.out_channels() / shape.groups() <= few_maps;
-    let direct = isa.is_fast() && Algorithm::Direct.applies_to(shape) && Geometry::is_dense(shape);
+    let lonely = Algorithm::Depthwise.passes(shape)[0] && shape.out_channels() / shape.groups() <= few_maps;
+    let direct = isa.is_fast() && Algorithm::Direct.passes(shape) == [true; 3] && Geometry::is_dense(shape);
     if lonely && direct {
         let reason = "each overlay sees one channel, and a channel has few overlays to send gradients back";
         ([Algorithm::Direct, Algorithm::Depthwise, Algorithm::Direct], reason)
     } else if lonely {
         ([Algorithm::Depthwise; 3], "each overlay sees one channel, and a channel has few overlays")
-    } else if Algorithm::Pointwise.applies_to(shape) {
+    } else if Algorithm::Pointwise.passes(shape)[0] {
         ([Algorithm::Pointwise; 3], "a 1x1 kernel needs no column matrix")
     } else if direct {
         ([Algorithm::Direct; 3], "the image can be read where it lies")

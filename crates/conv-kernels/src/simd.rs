@@ -5,6 +5,7 @@
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
+pub(crate) mod channels;
 pub(crate) mod gradient;
 pub(crate) mod portable;
 pub(crate) mod product;

@@ -8,15 +8,6 @@ use crate::conv::direct::{Direct, Overlays};
 use crate::conv::product::Product;
 use crate::{Algorithm, Epilogue, Scalar, Scratch};
 
-/// An algorithm, ready for one call.
-pub(super) enum Method<'a> {
-    Depthwise(Depthwise<'a>),
-    Direct(Direct<'a>),
-    /// The forward pass of the mirrored shape.
-    Mirrored(Direct<'a>),
-    Product(Product<'a>),
-}
-
 /// One pass, with what it reads and what it writes.
 #[derive(Debug)]
 pub enum Pass<'a, T> {
@@ -31,54 +22,75 @@ pub enum Pass<'a, T> {
 impl<T: Scalar> Conv2dPlan<T> {
     pub(crate) fn run(&self, batch: usize, pass: Pass<'_, T>, scratch: &mut Scratch<T>) {
         match pass {
-            Pass::Forward { x, weight, epilogue, y } => match self.method(self.passes[0], batch) {
-                Method::Depthwise(method) => method.forward(x, weight, epilogue, y),
-                Method::Direct(method) | Method::Mirrored(method) => {
-                    let scratch = scratch.lend(method.forward_scratch_len::<T>());
-                    method.forward(x, Overlays::straight(weight), epilogue, y, scratch);
+            Pass::Forward { x, weight, epilogue, y } => {
+                let scratch = scratch.lend(self.pass_scratch_len(0, batch));
+                match self.passes[0] {
+                    Algorithm::Depthwise => self.depthwise(batch).forward(x, weight, epilogue, y),
+                    Algorithm::Direct => {
+                        self.direct(batch).forward_by_pixels(x, Overlays::straight(weight), epilogue, y, scratch);
+                    }
+                    Algorithm::Channels => {
+                        self.direct(batch).forward_by_channels(x, Overlays::straight(weight), epilogue, y, scratch);
+                    }
+                    algorithm => self.product(algorithm, batch).forward(x, weight, epilogue, y, scratch),
                 }
-                Method::Product(method) => {
-                    method.forward(x, weight, epilogue, y, scratch.lend(method.scratch_len::<T>()))
+            }
+            Pass::InputGradient { dy, weight, dx } => {
+                let scratch = scratch.lend(self.pass_scratch_len(1, batch));
+                let (overlays, bare) = (Overlays::mirrored(weight), Epilogue::none());
+                match self.passes[1] {
+                    Algorithm::Depthwise => self.depthwise(batch).input_gradient(dy, weight, dx),
+                    Algorithm::Direct => self.direct(batch).input_gradient(dy, weight, dx, scratch),
+                    Algorithm::Channels => self.mirror(batch).forward_by_channels(dy, overlays, bare, dx, scratch),
+                    Algorithm::Mirrored => self.mirror(batch).forward_by_pixels(dy, overlays, bare, dx, scratch),
+                    algorithm => self.product(algorithm, batch).input_gradient(dy, weight, dx, scratch),
                 }
-            },
-            Pass::InputGradient { dy, weight, dx } => match self.method(self.passes[1], batch) {
-                Method::Depthwise(method) => method.input_gradient(dy, weight, dx),
-                Method::Direct(method) => {
-                    method.input_gradient(dy, weight, dx, scratch.lend(method.scratch_len::<T>()))
+            }
+            Pass::WeightGradient { x, dy, dweight } => {
+                let scratch = scratch.lend(self.pass_scratch_len(2, batch));
+                match self.passes[2] {
+                    Algorithm::Depthwise => self.depthwise(batch).weight_gradient(x, dy, dweight, scratch),
+                    Algorithm::Direct => self.direct(batch).weight_gradient_by_pixels(x, dy, dweight, scratch),
+                    Algorithm::Channels => self.direct(batch).weight_gradient_by_channels(x, dy, dweight, scratch),
+                    algorithm => self.product(algorithm, batch).weight_gradient(x, dy, dweight, scratch),
                 }
-                Method::Mirrored(method) => {
-                    let scratch = scratch.lend(method.forward_scratch_len::<T>());
-                    method.forward(dy, Overlays::mirrored(weight), Epilogue::none(), dx, scratch);
-                }
-                Method::Product(method) => {
-                    method.input_gradient(dy, weight, dx, scratch.lend(method.scratch_len::<T>()))
-                }
-            },
-            Pass::WeightGradient { x, dy, dweight } => match self.method(self.passes[2], batch) {
-                Method::Depthwise(method) => {
-                    method.weight_gradient(x, dy, dweight, scratch.lend(method.weight_gradient_scratch_len::<T>()));
-                }
-                Method::Direct(method) | Method::Mirrored(method) => {
-                    method.weight_gradient(x, dy, dweight, scratch.lend(method.scratch_len::<T>()));
-                }
-                Method::Product(method) => {
-                    method.weight_gradient(x, dy, dweight, scratch.lend(method.weight_gradient_scratch_len::<T>()));
-                }
-            },
+            }
         }
     }
 
-    /// An algorithm, ready for a batch.
-    pub(super) fn method(&self, algorithm: Algorithm, batch: usize) -> Method<'_> {
-        match (algorithm, &self.direct, &self.mirror) {
-            (Algorithm::Direct, Some(geometry), _) => {
-                Method::Direct(Direct::new(&self.shape, geometry, batch, self.isa))
-            }
-            (Algorithm::Mirrored, _, Some((shape, geometry))) => {
-                Method::Mirrored(Direct::new(shape, geometry, batch, self.isa))
-            }
-            (Algorithm::Depthwise, ..) => Method::Depthwise(Depthwise::new(&self.shape, batch)),
-            _ => Method::Product(Product::new(&self.shape, batch, algorithm)),
+    /// Scratch elements for pass 0 (forward), 1 (input gradient) or 2 (weight gradient).
+    pub(super) fn pass_scratch_len(&self, pass: usize, batch: usize) -> usize {
+        match (self.passes[pass], pass) {
+            (Algorithm::Depthwise, 2) => self.depthwise(batch).weight_gradient_scratch_len::<T>(),
+            (Algorithm::Depthwise, _) => 0,
+            (Algorithm::Direct, 0) => self.direct(batch).pixels_scratch_len::<T>(),
+            (Algorithm::Direct, 1) => self.direct(batch).scatter_scratch_len::<T>(),
+            (Algorithm::Direct, _) => self.direct(batch).by_pixels_scratch_len::<T>(),
+            (Algorithm::Channels, 0) => self.direct(batch).channels_scratch_len::<T>(),
+            (Algorithm::Channels, 1) => self.mirror(batch).channels_scratch_len::<T>(),
+            (Algorithm::Channels, _) => self.direct(batch).by_channels_scratch_len::<T>(),
+            (Algorithm::Mirrored, _) => self.mirror(batch).pixels_scratch_len::<T>(),
+            (algorithm, 2) => self.product(algorithm, batch).weight_gradient_scratch_len::<T>(),
+            (algorithm, _) => self.product(algorithm, batch).scratch_len::<T>(),
         }
+    }
+
+    fn depthwise(&self, batch: usize) -> Depthwise<'_> {
+        Depthwise::new(&self.shape, batch)
+    }
+
+    fn product(&self, algorithm: Algorithm, batch: usize) -> Product<'_> {
+        Product::new(&self.shape, batch, algorithm)
+    }
+
+    fn direct(&self, batch: usize) -> Direct<'_> {
+        let geometry = self.direct.as_ref().expect("plans with a direct pass have its geometry");
+        Direct::new(&self.shape, geometry, batch, self.isa)
+    }
+
+    /// The direct convolution whose forward pass is the input gradient.
+    fn mirror(&self, batch: usize) -> Direct<'_> {
+        let (shape, geometry) = self.mirror.as_ref().expect("plans with a mirrored pass have its geometry");
+        Direct::new(shape, geometry, batch, self.isa)
     }
 }

@@ -1,109 +1,149 @@
 //! The tiles of the weight gradient: vectors along output channels, or along pixels.
 
+use super::channels::{TALL, block_widths};
 use super::tiles::{ROWS, Runs, even_parts, with_rows};
 use super::{Op, Simd};
 use crate::Scalar;
 
-/// The most rows of a tile that is one vector wide: each has a pointer of its own, and these fill the registers.
-const TALL: usize = 8;
-
 /// Weight gradient of a strip, vectors along the output channels.
 ///
-/// A tile's rows are taps, its columns output channels; it walks over the strip's pixels, and is added to `sums` when
-/// it is through.
+/// ```text
+/// for each block of two vectors of output channels:
+///     transpose its gradients: (pixel, channel)         they stay in the first cache
+///     for each tile of up to 6 taps:                    12 sums in registers
+///         for each pixel: sums[tap] += x[pixel + tap] · gradients[pixel]
+///     add the sums to those of the strips before
+/// ```
 pub(crate) struct AlongChannels<'a, T> {
     /// From the pixel under the strip's first output pixel, in the first channel.
     pub(crate) image: &'a [T],
     /// Where each tap lies, from there.
     pub(crate) taps: &'a [usize],
-    /// Rows of the strip, their pixels, and how far apart they are in the image.
+    /// The output rows; they lie one after the other in the maps.
     pub(crate) runs: Runs,
-    /// Gradients `(pixel, output channel)`; the channels fill vectors.
+    /// Gradients, channels `map_len` apart.
     pub(crate) maps: &'a [T],
-    /// Output channels there.
+    /// Pixels of a channel there.
+    pub(crate) map_len: usize,
+    /// Output channels.
     pub(crate) channels: usize,
-    /// Sums `(tap, output channel)`, added to.
+    /// Room for the transposed gradients of a block, [`transposed_len`].
+    pub(crate) transposed: &'a mut [T],
+    /// Sums, added to: for each block of two vectors of output channels `(tap, channel in it)`; the last block has one
+    /// vector if that is enough.
     pub(crate) sums: &'a mut [T],
+}
+
+/// Elements of the transposed gradients of a block.
+pub(crate) fn transposed_len(pixels: usize, lanes: usize) -> usize {
+    pixels * 2 * lanes
 }
 
 impl<T: Scalar> Op<T> for AlongChannels<'_, T> {
     #[inline(always)]
     fn eval<S: Simd<T>>(mut self, simd: S) {
-        let Runs { count, len, image_pitch, .. } = self.runs;
-        let far = self.taps.iter().copied().max().unwrap_or(0);
-        assert!(count > 0 && far + (count - 1) * image_pitch + len <= self.image.len(), "the image holds all runs");
-        assert_eq!(self.maps.len(), count * len * self.channels, "a gradient for each pixel and channel");
-        assert_eq!(self.sums.len(), self.taps.len() * self.channels, "a sum for each tap and channel");
-        assert!(self.channels.is_multiple_of(S::LANES), "the channels fill vectors");
-        let mut channel = 0;
-        while channel + 2 * S::LANES <= self.channels {
-            self.columns::<S, 2>(simd, channel, ROWS);
-            channel += 2 * S::LANES;
-        }
-        if channel < self.channels {
-            self.columns::<S, 1>(simd, channel, TALL);
+        let Runs { count, len, image_pitch, map_pitch } = self.runs;
+        let (far, pixels) = (self.taps.iter().copied().max().unwrap_or(0), count * len);
+        assert!(count > 0 && len > 0 && map_pitch == len, "rows lie one after the other");
+        assert!(far + (count - 1) * image_pitch + len <= self.image.len(), "the image holds all runs");
+        assert!(
+            self.channels > 0 && (self.channels - 1) * self.map_len + pixels <= self.maps.len(),
+            "a gradient for each pixel and channel"
+        );
+        assert!(self.transposed.len() >= transposed_len(pixels, S::LANES), "room for a block of gradients");
+        let sums = self.channels.next_multiple_of(S::LANES) * self.taps.len();
+        assert_eq!(self.sums.len(), sums, "a sum for each tap and channel");
+        let mut block = 0;
+        for (first, width) in (0..self.channels).step_by(2 * S::LANES).zip(block_widths(self.channels, S::LANES)) {
+            for vector in 0..width / S::LANES {
+                self.transpose(simd, first + vector * S::LANES, vector * S::LANES, width);
+            }
+            if width == S::LANES {
+                self.block::<S, 1>(simd, block, TALL);
+            } else {
+                self.block::<S, 2>(simd, block, ROWS);
+            }
+            block += width * self.taps.len();
         }
     }
 }
 
 impl<T: Scalar> AlongChannels<'_, T> {
-    /// All taps of `N` vectors of channels, in tiles of about the same height.
+    /// One vector of channels from `first` on, to `column` of the pixels' gradients, `width` apart; zeros for channels
+    /// that are not there.
     #[inline(always)]
-    fn columns<S: Simd<T>, const N: usize>(&mut self, simd: S, channel: usize, most: usize) {
-        let taps = self.taps;
-        for rows in even_parts(taps.len(), most) {
-            let first = rows.start;
-            let taps = &taps[rows];
+    fn transpose<S: Simd<T>>(&mut self, simd: S, first: usize, column: usize, width: usize) {
+        let pixels = self.runs.count * self.runs.len;
+        let real = (self.channels - first).min(S::LANES);
+        let maps = &self.maps[first * self.map_len..];
+        if real == S::LANES && pixels >= S::LANES {
+            for pixel in (0..pixels).step_by(S::LANES) {
+                // The last square begins earlier, and overlaps.
+                let pixel = pixel.min(pixels - S::LANES);
+                // SAFETY: `LANES` channels follow `first`, each with all pixels; and there is room for two vectors of
+                // channels of each pixel.
+                unsafe {
+                    let to = self.transposed.as_mut_ptr().add(pixel * width + column);
+                    simd.transpose(maps.as_ptr().add(pixel), self.map_len, to, width);
+                }
+            }
+            return;
+        }
+        for pixel in 0..pixels {
+            for lane in 0..S::LANES {
+                let gradient = if lane < real { maps[lane * self.map_len + pixel] } else { T::ZERO };
+                self.transposed[pixel * width + column + lane] = gradient;
+            }
+        }
+    }
+
+    /// All taps of a block, whose sums begin at `block`, in tiles of about the same height.
+    #[inline(always)]
+    fn block<S: Simd<T>, const N: usize>(&mut self, simd: S, block: usize, most: usize) {
+        for rows in even_parts(self.taps.len(), most) {
+            let sums = block + rows.start * N * S::LANES;
+            let taps = &self.taps[rows];
             if N == 1 {
-                with_rows!(taps.len(), [1, 2, 3, 4, 5, 6, 7, 8], R => self.tile::<S, R, N>(simd, channel, first, taps));
+                with_rows!(taps.len(), [1, 2, 3, 4, 5, 6, 7, 8], R => self.tile::<S, R, N>(simd, sums, taps));
             } else {
-                with_rows!(taps.len(), [1, 2, 3, 4, 5, 6], R => self.tile::<S, R, N>(simd, channel, first, taps));
+                with_rows!(taps.len(), [1, 2, 3, 4, 5, 6], R => self.tile::<S, R, N>(simd, sums, taps));
             }
         }
     }
 
     #[inline(always)]
-    fn tile<S: Simd<T>, const R: usize, const N: usize>(
-        &mut self,
-        simd: S,
-        channel: usize,
-        first: usize,
-        taps: &[usize],
-    ) {
-        let zero = simd.splat(T::ZERO);
-        let mut sums = [[zero; N]; R];
-        // SAFETY: `eval` has checked that the channels fill vectors, of which `columns` takes `N` that are there, and
-        // that every pixel has its gradients.
-        let mut maps = unsafe { self.maps.as_ptr().add(channel) };
+    fn tile<S: Simd<T>, const R: usize, const N: usize>(&mut self, simd: S, first: usize, taps: &[usize]) {
+        let mut sums = [[simd.splat(T::ZERO); N]; R];
+        let mut places = [0; R];
+        places.copy_from_slice(&taps[..R]);
+        let mut gradients = self.transposed.as_ptr();
         for run in 0..self.runs.count {
-            let mut rows = [self.image.as_ptr(); R];
-            for r in 0..R {
-                // SAFETY: `eval` has checked that the image holds all runs of all taps.
-                rows[r] = unsafe { rows[r].add(run * self.runs.image_pitch + taps[r]) };
-            }
-            for pixel in 0..self.runs.len {
-                let mut gradients = [zero; N];
-                // SAFETY: as above for both; `maps` steps over the pixels' gradients, at most to their end.
+            // SAFETY: `eval` has checked that the image holds all runs of all taps, and `transpose` has written the
+            // gradients of as many pixels.
+            let mut image = unsafe { self.image.as_ptr().add(run * self.runs.image_pitch) };
+            for _ in 0..self.runs.len {
+                let mut vectors = [simd.splat(T::ZERO); N];
+                // SAFETY: as above.
                 unsafe {
                     for n in 0..N {
-                        gradients[n] = simd.load(maps.add(n * S::LANES));
+                        vectors[n] = simd.load(gradients.add(n * S::LANES));
                     }
                     for r in 0..R {
-                        let x = simd.splat(*rows[r].add(pixel));
+                        let x = simd.splat(*image.add(places[r]));
                         for n in 0..N {
-                            sums[r][n] = simd.mul_add(x, gradients[n], sums[r][n]);
+                            sums[r][n] = simd.mul_add(x, vectors[n], sums[r][n]);
                         }
                     }
+                    gradients = gradients.add(N * S::LANES);
+                    image = image.add(1);
                 }
-                maps = maps.wrapping_add(self.channels);
             }
         }
-        let all = self.sums.as_mut_ptr();
         for r in 0..R {
             for n in 0..N {
                 // SAFETY: `eval` has checked that there is a sum for each tap and channel.
                 unsafe {
-                    let sum = all.add((first + r) * self.channels + channel + n * S::LANES);
+                    let sum = self.sums.as_mut_ptr().add(first + (r * N + n) * S::LANES);
                     simd.store(simd.add(simd.load(sum), sums[r][n]), sum);
                 }
             }

@@ -273,7 +273,7 @@ pub(crate) fn activates(activation: Activation) -> bool {
 
 /// `σ(z)` in registers, with the bits of [`Activation::apply`]; nothing for those that no vector computes.
 #[inline(always)]
-fn activate<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
+pub(super) fn activate<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
     simd: S,
     activation: Activation,
     sums: &mut [[S::Vector; N]; R],

@@ -67,9 +67,13 @@ fn phase_width(shape: &Conv2dShape, reached: usize) -> usize {
 }
 
 impl Geometry {
-    /// The shapes that can be computed: padding is not most of the image, and the feature map's rows, joined, fill a
-    /// vector.
+    /// The shapes that can be computed: where padding is not most of the image.
     pub(crate) fn applies_to(shape: &Conv2dShape) -> bool {
+        reached_size(shape).is_some()
+    }
+
+    /// Whether, besides, the rows of the feature map, joined, fill a vector.
+    pub(crate) fn fills_vectors(shape: &Conv2dShape) -> bool {
         let [rows, columns] = shape.output();
         reached_size(shape).is_some_and(|[_, width]| (rows - 1) * phase_width(shape, width) + columns >= MAX_VECTOR)
     }

@@ -6,6 +6,7 @@ use ndarray::ArrayViewMut3;
 
 use super::{SECTION, bands, blocks};
 use crate::conv::groups_within;
+use crate::simd::channels::block_widths;
 use crate::simd::tiles::ROWS;
 use crate::threads::{Cell, Cuts, grid, lanes, view3};
 use crate::{Conv2dShape, Scalar};
@@ -48,30 +49,63 @@ impl<'a, T: Scalar> Overlays<'a, T> {
         }
     }
 
-    /// `(block of output channels, tap, output channel in it)`.
+    /// `(block of output channels, tap, output channel in it)`, for tiles whose vectors lie along the pixels.
     pub(super) fn pack(&self, shape: &Conv2dShape, packed: &mut [T]) {
-        let (channels, taps) = (shape.out_channels(), shape.taps());
-        let maps = channels / shape.groups();
-        let unit = if shape.groups() > 1 { maps } else { SECTION };
-        let cuts = Cuts::new(lanes(shape.weight_len() as u64 * MOVE), [channels, 1, 1], [unit, 1, 1], [0, 1, 2]);
-        let whole = Cell::whole(view3([channels, 1, taps], packed), &mut []);
-        grid(whole, cuts, 0, &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
-            let (first, count) = (cell.start[0], cell.view.dim().0);
-            let packed = cell.view.as_slice_mut().expect("whole overlays are contiguous");
-            for (group, within) in groups_within(first..first + count, maps) {
-                for block in blocks(within) {
-                    let block = group * maps + block.start..group * maps + block.end;
-                    self.pack_block(shape, block.clone(), &mut packed[(block.start - first) * taps..]);
-                }
+        let maps = shape.out_channels() / shape.groups();
+        self.for_each_part(shape, maps, packed, &|group, within, packed| {
+            let first = within.start;
+            for block in blocks(within) {
+                let packed = &mut packed[(block.start - first) * shape.taps()..];
+                self.pack_block(shape, group * maps + block.start..group * maps + block.end, block.len(), packed);
             }
         });
     }
 
-    fn pack_block(&self, shape: &Conv2dShape, block: Range<usize>, packed: &mut [T]) {
-        let rows = block.len();
+    /// The same in blocks of two vectors (one, where that is enough for the last channels of a group), filled up with
+    /// zeros: for tiles whose vectors lie along the output channels.
+    pub(super) fn pack_channels(&self, shape: &Conv2dShape, lanes: usize, packed: &mut [T]) {
+        let maps = shape.out_channels() / shape.groups();
+        self.for_each_part(shape, maps.next_multiple_of(lanes), packed, &|group, within, packed| {
+            packed.fill(T::ZERO);
+            let mut packed = packed;
+            for (first, width) in within.clone().step_by(2 * lanes).zip(block_widths(within.len(), lanes)) {
+                let (block, rest) = packed.split_at_mut(width * shape.taps());
+                let last = (first + width).min(maps);
+                self.pack_block(shape, group * maps + first..group * maps + last, width, block);
+                packed = rest;
+            }
+        });
+    }
+
+    /// Calls `pack(group, channels within it, packed)` for parts of the output channels; those of a group fill `per_group`
+    /// in `packed`.
+    fn for_each_part(
+        &self,
+        shape: &Conv2dShape,
+        per_group: usize,
+        packed: &mut [T],
+        pack: &(impl Fn(usize, Range<usize>, &mut [T]) + Sync),
+    ) {
+        let (channels, taps) = (shape.groups() * per_group, shape.taps());
+        let unit = if shape.groups() > 1 { per_group } else { SECTION };
+        let cuts = Cuts::new(lanes(shape.weight_len() as u64 * MOVE), [channels, 1, 1], [unit, 1, 1], [0, 1, 2]);
+        let whole = Cell::whole(view3([channels, 1, taps], packed), &mut []);
+        grid(whole, cuts, 0, &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
+            let (first, count) = (cell.start[0], cell.view.dim().0);
+            let mut packed = cell.view.as_slice_mut().expect("whole overlays are contiguous");
+            for (group, within) in groups_within(first..first + count, per_group) {
+                let (of_group, rest) = packed.split_at_mut(within.len() * taps);
+                pack(group, within, of_group);
+                packed = rest;
+            }
+        });
+    }
+
+    /// The taps of the overlays `block`, `width` apart.
+    fn pack_block(&self, shape: &Conv2dShape, block: Range<usize>, width: usize, packed: &mut [T]) {
         for (row, overlay) in block.enumerate() {
             let packed = &mut packed[row..];
-            self.for_each(shape, overlay, |tap, weight| packed[tap * rows] = weight);
+            self.for_each(shape, overlay, |tap, weight| packed[tap * width] = weight);
         }
     }
 }

@@ -1,0 +1,98 @@
+//! Forward with vectors along the pixels of a row: see [`Correlate`].
+//!
+//! A narrow feature map leaves vectors half empty. Its rows may then be joined: one long run of pixels through the
+//! whole strip, which also computes what lies between the rows and nobody asked for.
+
+use ndarray::{ArrayViewMut2, Axis};
+
+use super::{Direct, Overlays, blocks};
+use crate::scratch::aligned;
+use crate::simd::tiles::{Correlate, ROWS, activates, unfinished_len};
+use crate::{Epilogue, Scalar};
+
+impl Direct<'_> {
+    /// In words: the vectors, and what lies along them.
+    pub(crate) fn explain<T: Scalar>(&self) -> String {
+        let rows = if self.geometry.joined() { "rows of pixels, joined" } else { "rows of pixels" };
+        let copy = if self.geometry.copied() { "; the image is copied into a border" } else { "" };
+        format!("vectors: {}, {} lanes along {rows}{copy}", self.isa.name(), self.isa.lanes::<T>())
+    }
+
+    /// Scratch elements for the forward pass.
+    pub(crate) fn pixels_scratch_len<T: Scalar>(&self) -> usize {
+        self.forward_len::<T>(self.shape.weight_len(), self.pixels_lens::<T>())
+    }
+
+    /// Scratch elements of a cell: a copied strip, a block of joined rows, unfinished sums.
+    fn pixels_lens<T: Scalar>(&self) -> [usize; 3] {
+        let joined = if self.geometry.joined() { ROWS * self.geometry.longest_run() } else { 0 };
+        let runs = self.geometry.runs(self.shape, self.geometry.rows());
+        let unfinished = unfinished_len(self.shape.taps(), runs, self.isa.lanes::<T>());
+        [self.copy_len::<T>(), aligned::<T>(joined), aligned::<T>(unfinished)]
+    }
+
+    /// `y = σ(x ⋆ w + b)`. Each sum is one chain of multiply-adds, in the order of the weights.
+    pub(crate) fn forward_by_pixels<T: Scalar>(
+        &self,
+        x: &[T],
+        overlays: Overlays<'_, T>,
+        epilogue: Epilogue<'_, T>,
+        y: &mut [T],
+        scratch: &mut [T],
+    ) {
+        let taps = self.shape.taps();
+        let (packed, cells) = scratch.split_at_mut(aligned::<T>(self.shape.weight_len()));
+        overlays.pack(self.shape, &mut packed[..self.shape.weight_len()]);
+        let packed = &*packed;
+        self.for_each_strip(
+            x,
+            y,
+            cells,
+            self.pixels_lens::<T>(),
+            &|underlays, channels, mut y, [joined, unfinished]| {
+                for block in blocks(0..channels.len()) {
+                    let all = channels.start + block.start..channels.start + block.end;
+                    let weight = &packed[all.start * taps..all.end * taps];
+                    let epilogue = Epilogue { bias: epilogue.bias.map(|bias| &bias[all]), ..epilogue };
+                    let y = y.slice_axis_mut(Axis(0), block.into());
+                    self.forward_block(underlays, weight, epilogue, y, joined, unfinished);
+                }
+            },
+        );
+    }
+
+    /// A block of output channels over a strip.
+    fn forward_block<T: Scalar>(
+        &self,
+        image: &[T],
+        weight: &[T],
+        Epilogue { bias, activation }: Epilogue<'_, T>,
+        mut y: ArrayViewMut2<'_, T>,
+        joined: &mut [T],
+        unfinished: &mut [T],
+    ) {
+        let (channels, pixels) = y.dim();
+        let width = self.shape.output()[1];
+        let runs = self.geometry.runs(self.shape, pixels / width);
+        let taps = self.geometry.taps();
+        if !self.geometry.joined() {
+            T::run(self.isa, Correlate { image, taps, weight, bias, activation, runs, unfinished, maps: y.view_mut() });
+        } else {
+            let joined = &mut joined[..channels * runs.len];
+            let maps = ArrayViewMut2::from_shape((channels, runs.len), &mut *joined);
+            let maps = maps.expect("the slice was cut to channels × pixels");
+            T::run(self.isa, Correlate { image, taps, weight, bias, activation, runs, unfinished, maps });
+            for (mut y, joined) in y.outer_iter_mut().zip(joined.chunks_exact(runs.len)) {
+                let y = y.as_slice_mut().expect("the pixels of a feature map are contiguous");
+                for (y, row) in y.chunks_exact_mut(width).zip(joined.chunks(self.geometry.pitch())) {
+                    y.copy_from_slice(&row[..width]);
+                }
+            }
+        }
+        if !activates(activation) {
+            for mut y in y.outer_iter_mut() {
+                activation.apply(y.as_slice_mut().expect("the pixels of a feature map are contiguous"));
+            }
+        }
+    }
+}
