@@ -8,8 +8,10 @@ use crate::conv::{bias_gradient, pass_lanes};
 use crate::simd::{Isa, MAX_VECTOR};
 use crate::{Activation, Conv2dShape, KernelError, Padding, Scalar, Scratch};
 
+mod cost;
 mod run;
 
+use cost::Costs;
 pub(crate) use run::Pass;
 
 /// Feature maps of at least this width have rows long enough to be worth taking one by one.
@@ -216,7 +218,7 @@ impl<T: Scalar> Conv2dPlan<T> {
     /// ```
     pub fn new(shape: Conv2dShape, options: &Options) -> Result<Self, KernelError> {
         let isa = Isa::detect()?;
-        let (mut passes, mut reason) = choose(&shape, isa);
+        let (mut passes, mut reason) = choose::<T>(&shape, isa);
         if let Some(algorithm) = options.force {
             let has = algorithm.passes(&shape);
             if has == [false; 3] {
@@ -432,23 +434,25 @@ impl<T: Scalar> Conv2dPlan<T> {
 }
 
 /// The fastest algorithms for a shape, and why.
-fn choose(shape: &Conv2dShape, isa: Isa) -> ([Algorithm; 3], &'static str) {
-    // A product works on 8 rows at once, however few there are.
-    let few_maps = if shape.output()[1] >= WIDE { 2 } else { 1 };
-    let lonely = Algorithm::Depthwise.passes(shape)[0] && shape.out_channels() / shape.groups() <= few_maps;
-    let direct = isa.is_fast() && Algorithm::Direct.passes(shape) == [true; 3] && Geometry::is_dense(shape);
-    if lonely && direct {
-        let reason = "each overlay sees one channel, and a channel has few overlays to send gradients back";
-        ([Algorithm::Direct, Algorithm::Depthwise, Algorithm::Direct], reason)
-    } else if lonely {
-        ([Algorithm::Depthwise; 3], "each overlay sees one channel, and a channel has few overlays")
-    } else if Algorithm::Pointwise.passes(shape)[0] {
-        ([Algorithm::Pointwise; 3], "a 1x1 kernel needs no column matrix")
-    } else if direct {
-        ([Algorithm::Direct; 3], "the image can be read where it lies")
-    } else {
-        ([Algorithm::Im2col; 3], "the general form")
+fn choose<T: Scalar>(shape: &Conv2dShape, isa: Isa) -> ([Algorithm; 3], &'static str) {
+    if !isa.is_fast() {
+        // A product works on 8 rows at once, however few there are.
+        let few_maps = if shape.output()[1] >= WIDE { 2 } else { 1 };
+        let lonely = Algorithm::Depthwise.passes(shape)[0] && shape.out_channels() / shape.groups() <= few_maps;
+        return if lonely {
+            ([Algorithm::Depthwise; 3], "each overlay sees one channel, and a channel has few overlays")
+        } else if Algorithm::Pointwise.passes(shape)[0] {
+            ([Algorithm::Pointwise; 3], "a 1x1 kernel needs no column matrix")
+        } else {
+            ([Algorithm::Im2col; 3], "the general form")
+        };
     }
+    let costs = Costs::new::<T>(shape, isa.lanes::<T>());
+    let cheapest = [0, 1, 2].map(|pass| {
+        let all = Algorithm::ALL.into_iter().filter_map(|algorithm| Some((algorithm, costs.of(algorithm, pass)?)));
+        all.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(Algorithm::Im2col, |(algorithm, _)| algorithm)
+    });
+    (cheapest, "the fewest cycles by estimate")
 }
 
 /// The shape whose forward pass is the input gradient of `shape`, by which rows and columns of the gradient that the

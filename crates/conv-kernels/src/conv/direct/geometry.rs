@@ -19,9 +19,6 @@ const TILE_COST: usize = 4;
 /// What a vector of joined rows costs besides that: they are copied.
 const JOINING_COST: usize = 8;
 
-/// A narrow map may be computed at so many times its pixels.
-const MAX_WASTE: usize = 3;
-
 /// What follows from a shape and an instruction set, once a plan.
 #[derive(Clone, Debug)]
 pub(crate) struct Geometry {
@@ -76,14 +73,6 @@ impl Geometry {
     pub(crate) fn fills_vectors(shape: &Conv2dShape) -> bool {
         let [rows, columns] = shape.output();
         reached_size(shape).is_some_and(|[_, width]| (rows - 1) * phase_width(shape, width) + columns >= MAX_VECTOR)
-    }
-
-    /// Whether vectors are full enough: a narrow map's rows are joined, over pixels that nobody asked for.
-    pub(crate) fn is_dense(shape: &Conv2dShape) -> bool {
-        let [rows, columns] = shape.output();
-        let joined =
-            reached_size(shape).map_or(usize::MAX, |[_, width]| (rows - 1) * phase_width(shape, width) + columns);
-        columns >= MAX_VECTOR || joined <= MAX_WASTE * shape.out_pixels()
     }
 
     /// For vectors of `lanes` elements of type `T`, of a shape that [`Geometry::applies_to`].

@@ -1,0 +1,177 @@
+//! What each algorithm costs, estimated in closed form from the shape alone.
+//!
+//! Costs are clock cycles for one image on one core that starts two multiply-adds of a vector each cycle, has two
+//! loads for them, and waits four cycles for a sum: what CPUs with AVX2 and FMA do. Only their order matters, so other
+//! CPUs need no other figures.
+
+use super::{Algorithm, mirrored};
+use crate::conv::direct::Geometry;
+use crate::simd::tiles::{ROWS, even_parts};
+use crate::{Conv2dShape, Scalar};
+
+/// Cycles between the start of an addition and that of the next one to the same sum.
+const LATENCY: f64 = 4.0;
+
+/// Starting a tile, walking on, storing its sums: besides what each of its rows costs.
+const TILE: f64 = 10.0;
+
+/// Loading, adding to, and storing a vector.
+const UPDATE: f64 = 1.5;
+
+/// Moving a pixel into a border of zeros; apart from its neighbours, where the overlay slides by more than one.
+const COPY: f64 = 0.4;
+const COPY_STRIDED: f64 = 1.5;
+
+/// Transposing a vector with its neighbours, and what is done to it on the way.
+const TRANSPOSE: f64 = 5.0;
+
+/// The passes, as [`super::Conv2dPlan::algorithms`] lists them.
+const FORWARD: usize = 0;
+const INPUT_GRADIENT: usize = 1;
+
+/// The estimates for one shape, element type and instruction set.
+pub(super) struct Costs<'a> {
+    shape: &'a Conv2dShape,
+    lanes: usize,
+    geometry: Option<Geometry>,
+    mirror: Option<(Conv2dShape, Geometry)>,
+}
+
+impl<'a> Costs<'a> {
+    pub(super) fn new<T: Scalar>(shape: &'a Conv2dShape, lanes: usize) -> Self {
+        let geometry = |shape: &Conv2dShape| Geometry::applies_to(shape).then(|| Geometry::new::<T>(shape, lanes));
+        let mirror = mirrored(shape).and_then(|mirror| geometry(&mirror).map(|geometry| (mirror, geometry)));
+        Self { shape, lanes, geometry: geometry(shape), mirror }
+    }
+
+    /// Cycles if every multiply-add of the definition took its share of a full vector.
+    pub(super) fn ideal(&self) -> f64 {
+        self.shape.macs() as f64 / (2 * self.lanes) as f64
+    }
+
+    /// Cycles of one pass, if the algorithm has it.
+    pub(super) fn of(&self, algorithm: Algorithm, pass: usize) -> Option<f64> {
+        if !algorithm.passes(self.shape)[pass] {
+            return None;
+        }
+        let direct = |work: fn(&Self, &Conv2dShape, &Geometry) -> f64| {
+            self.geometry.as_ref().map(|geometry| work(self, self.shape, geometry))
+        };
+        let mirrored = |work: fn(&Self, &Conv2dShape, &Geometry) -> f64| {
+            self.mirror.as_ref().map(|(shape, geometry)| work(self, shape, geometry))
+        };
+        match (algorithm, pass) {
+            (Algorithm::Direct, FORWARD) => direct(Self::by_pixels),
+            (Algorithm::Direct, INPUT_GRADIENT) => direct(Self::scatter),
+            (Algorithm::Direct, _) => direct(Self::gradient_by_pixels),
+            (Algorithm::Channels, FORWARD) => direct(Self::by_channels),
+            (Algorithm::Channels, INPUT_GRADIENT) => mirrored(Self::by_channels),
+            (Algorithm::Channels, _) => direct(Self::gradient_by_channels),
+            (Algorithm::Mirrored, _) => mirrored(Self::by_pixels),
+            (Algorithm::Depthwise, _) => Some(self.depthwise()),
+            (Algorithm::Im2col | Algorithm::Pointwise, _) => Some(self.product(algorithm)),
+        }
+    }
+
+    /// A tile of `rows` by two vectors, through `depth` steps.
+    fn tile(rows: usize, depth: usize) -> f64 {
+        let rows = rows as f64;
+        depth as f64 * LATENCY.max(rows).max((3.0 + rows) / 2.0) + TILE + 2.0 * UPDATE * rows
+    }
+
+    /// The same by one vector.
+    fn thin_tile(rows: usize, depth: usize) -> f64 {
+        let rows = rows as f64;
+        depth as f64 * LATENCY.max((2.0 + rows) / 2.0) + TILE + UPDATE * rows
+    }
+
+    /// Pairs of vectors along the rows of one channel.
+    fn pairs(&self, shape: &Conv2dShape, geometry: &Geometry) -> f64 {
+        let strips = geometry.strips(shape.output()[0]);
+        strips.map(|strip| geometry.runs(shape, strip.len()).vector_count(self.lanes).div_ceil(2) as f64).sum()
+    }
+
+    /// Copying the image into its border.
+    fn copying(&self, shape: &Conv2dShape, geometry: &Geometry) -> f64 {
+        let each = if shape.stride()[1] > 1 { COPY_STRIDED } else { COPY };
+        if geometry.copied() { shape.input_len() as f64 * each } else { 0.0 }
+    }
+
+    /// Copying joined rows apart, or together: `channels` maps.
+    fn joining(&self, shape: &Conv2dShape, geometry: &Geometry, channels: usize) -> f64 {
+        if geometry.joined() { (channels * shape.out_pixels()) as f64 * COPY } else { 0.0 }
+    }
+
+    /// Input and output channels of a group, and groups.
+    fn group(shape: &Conv2dShape) -> (usize, usize, f64) {
+        let groups = shape.groups();
+        (shape.in_channels() / groups, shape.out_channels() / groups, groups as f64)
+    }
+
+    fn by_pixels(&self, shape: &Conv2dShape, geometry: &Geometry) -> f64 {
+        let (_, maps, groups) = Self::group(shape);
+        let column: f64 = even_parts(maps, ROWS).map(|block| Self::tile(block.len(), shape.taps())).sum();
+        groups * self.pairs(shape, geometry) * column
+            + self.copying(shape, geometry)
+            + self.joining(shape, geometry, shape.out_channels())
+    }
+
+    fn scatter(&self, shape: &Conv2dShape, geometry: &Geometry) -> f64 {
+        let (_, maps, groups) = Self::group(shape);
+        let update = |rows: usize| 2.0 * UPDATE * rows as f64;
+        let rows = even_parts(shape.taps(), ROWS);
+        let column: f64 = rows.map(|rows| Self::tile(rows.len(), maps) + update(rows.len())).sum();
+        groups * self.pairs(shape, geometry) * column
+            + 2.0 * self.copying(shape, geometry)
+            + self.joining(shape, geometry, shape.out_channels())
+    }
+
+    fn gradient_by_pixels(&self, shape: &Conv2dShape, geometry: &Geometry) -> f64 {
+        let (_, maps, groups) = Self::group(shape);
+        let vectors = shape.output()[0] * shape.output()[1].div_ceil(self.lanes);
+        let pair: f64 = even_parts(shape.taps(), ROWS).map(|rows| Self::tile(rows.len(), vectors)).sum();
+        groups * maps.div_ceil(2) as f64 * pair + self.copying(shape, geometry)
+    }
+
+    fn by_channels(&self, shape: &Conv2dShape, geometry: &Geometry) -> f64 {
+        let (_, _, groups) = Self::group(shape);
+        let rows = shape.output()[0] as f64;
+        let run = |most: usize, tile: fn(usize, usize) -> f64| -> f64 {
+            even_parts(shape.output()[1], most).map(|pixels| tile(pixels.len(), shape.taps())).sum()
+        };
+        self.by_blocks(shape, groups * rows * run(ROWS, Self::tile), groups * rows * run(8, Self::thin_tile))
+            + self.copying(shape, geometry)
+    }
+
+    fn gradient_by_channels(&self, shape: &Conv2dShape, geometry: &Geometry) -> f64 {
+        let (_, _, groups) = Self::group(shape);
+        // Walking on to the next row costs each tile something.
+        let [height, width] = shape.output();
+        let depth = height * (width + 1);
+        let taps = |most: usize, tile: fn(usize, usize) -> f64| -> f64 {
+            even_parts(shape.taps(), most).map(|rows| tile(rows.len(), depth)).sum()
+        };
+        self.by_blocks(shape, groups * taps(ROWS, Self::tile), groups * taps(8, Self::thin_tile))
+            + self.copying(shape, geometry)
+    }
+
+    /// Blocks of output channels: `wide` cycles for each of two vectors, `thin` for one of one, and the transposition.
+    fn by_blocks(&self, shape: &Conv2dShape, wide: f64, thin: f64) -> f64 {
+        let vectors = Self::group(shape).1.div_ceil(self.lanes);
+        let transposed = (shape.groups() * vectors * shape.out_pixels()) as f64 * TRANSPOSE;
+        (vectors / 2) as f64 * wide + (vectors % 2) as f64 * thin + transposed
+    }
+
+    /// A few cycles for each vector of products.
+    fn depthwise(&self) -> f64 {
+        self.ideal() * 4.0 * self.shape.stride()[1] as f64
+    }
+
+    /// The product of full tiles, and the column matrix.
+    fn product(&self, algorithm: Algorithm) -> f64 {
+        let (_, maps, _) = Self::group(self.shape);
+        let waste = maps.next_multiple_of(8) as f64 / maps as f64;
+        let columns = if algorithm == Algorithm::Pointwise { 0 } else { self.shape.taps() * self.shape.out_pixels() };
+        self.ideal() * waste * 1.6 + (columns * self.shape.groups()) as f64 * 2.0
+    }
+}
