@@ -1,5 +1,9 @@
 //! Shapes and inputs that the benches share.
 
+pub mod passes;
+pub mod peak;
+pub mod shapes;
+
 use conv_kernels::{Conv2dShape, KernelError, Padding};
 
 /// One convolution to measure: name, batch, geometry.

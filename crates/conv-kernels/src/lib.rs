@@ -4,6 +4,7 @@
 mod conv;
 mod error;
 mod gemm;
+pub mod machine;
 mod plan;
 mod pool;
 pub mod reference;

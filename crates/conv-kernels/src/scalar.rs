@@ -6,7 +6,7 @@ use ndarray::{ArrayView2, ArrayViewD, ArrayViewMut2, ArrayViewMutD, NdFloat};
 
 use crate::plan::Pass;
 use crate::signal::slide;
-use crate::simd::{Isa, Op, Simd, product};
+use crate::simd::{Isa, Op, Simd, machine, product};
 use crate::{Conv2dPlan, Scratch};
 
 // The hidden methods below hold the kernels: as methods of a concrete type they are compiled here, once, and not again in
@@ -80,6 +80,14 @@ pub trait Scalar: Element + NdFloat {
     /// Runs a kernel with the vectors of an instruction set.
     #[doc(hidden)]
     fn run(isa: Isa, op: impl Op<Self>);
+
+    /// Arithmetic for its own sake: [`Machine::multiply_adds`](crate::machine::Machine::multiply_adds).
+    #[doc(hidden)]
+    fn multiply_adds(isa: Isa, rounds: u64, factor: Self) -> Self;
+
+    /// [`Machine::sum`](crate::machine::Machine::sum).
+    #[doc(hidden)]
+    fn sum_of(isa: Isa, numbers: &[Self]) -> Self;
 }
 
 macro_rules! slide {
@@ -134,6 +142,16 @@ macro_rules! float {
                     #[cfg(target_arch = "x86_64")]
                     Isa::Avx2(simd) => simd.run(op),
                 }
+            }
+            fn multiply_adds(isa: Isa, rounds: u64, factor: Self) -> Self {
+                let mut sum = 0.0;
+                Self::run(isa, machine::MultiplyAdds { rounds, factor, sum: &mut sum });
+                sum
+            }
+            fn sum_of(isa: Isa, numbers: &[Self]) -> Self {
+                let mut sum = 0.0;
+                Self::run(isa, machine::Sum { numbers, sum: &mut sum });
+                sum
             }
         }
     };

@@ -7,6 +7,7 @@
 pub(crate) mod avx2;
 pub(crate) mod channels;
 pub(crate) mod gradient;
+pub(crate) mod machine;
 pub(crate) mod portable;
 pub(crate) mod product;
 pub(crate) mod tiles;

@@ -1,0 +1,74 @@
+//! `layers`: how fast each convolution layer of a suite is, pass by pass, beside what the machine could do.
+
+mod args;
+mod output;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser as _;
+use conv_kernels::machine::Machine;
+use conv_kernels::{Conv2dPlan, Options};
+use overlay_benches::passes::{Arrays, Pass};
+use overlay_benches::peak::fma_peak;
+use overlay_benches::shapes::{self, Layer, layers};
+use rayon::ThreadPool;
+
+use args::Args;
+use output::{Output, Row};
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // whoever reads our output has seen enough
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::note(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    let pool = conv_kernels::pool(args.threads())?;
+    let layers = chosen(args)?;
+    measure(args, &layers, &pool)
+}
+
+/// The layers that the arguments ask for.
+fn chosen(args: &Args) -> Result<Vec<Layer>> {
+    let mut chosen = match &args.shapes {
+        None => layers(shapes::SUITES, &args.suite)?,
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            layers(&text, &args.suite).with_context(|| path.display().to_string())?
+        }
+    };
+    let wanted = args.layer.as_deref().unwrap_or("");
+    chosen.retain(|layer| layer.name.contains(wanted));
+    ensure!(!chosen.is_empty(), "no layer of suite {:?} has {wanted:?} in its name", args.suite);
+    Ok(chosen)
+}
+
+/// One line a layer and pass.
+fn measure(args: &Args, layers: &[Layer], pool: &ThreadPool) -> Result<()> {
+    let machine = Machine::detect()?;
+    let mut output = Output::new(args.json, pool.current_num_threads(), layers)?;
+    for layer in layers {
+        let options = args.algorithm.into_iter().fold(Options::default(), Options::force);
+        let plan = match Conv2dPlan::<f32>::new(layer.shape, &options) {
+            Err(conv_kernels::KernelError::NotApplicable { .. }) => {
+                output::note(&format!("{}/{}: not for this algorithm", layer.suite, layer.name));
+                continue;
+            }
+            plan => plan?,
+        };
+        let peak = fma_peak::<f32>(machine, pool);
+        let (mut arrays, mut scratch) = (Arrays::new(layer), plan.scratch(layer.batch));
+        for (pass, kernel) in Pass::ALL.into_iter().zip(plan.algorithms()).filter(|(pass, _)| args.wants(*pass)) {
+            let seconds = pool.install(|| arrays.median(&plan, pass, &mut scratch, args.secs))?;
+            output.row(Row { layer, pass, seconds, peak, kernel })?;
+        }
+    }
+    output.finish()
+}
