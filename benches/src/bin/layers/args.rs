@@ -27,7 +27,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum)]
     pub(crate) pass: Vec<Pass>,
 
-    /// Force an algorithm, by its name in the column "kernel"; layers that it cannot compute are left out
+    /// Force an algorithm, by its name in the column "kernel"; layers and passes that it does not have are left out
     #[arg(long, value_name = "NAME", value_parser = algorithm)]
     pub(crate) algorithm: Option<Algorithm>,
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::Parser as _;
 use conv_kernels::machine::Machine;
-use conv_kernels::{Conv2dPlan, Options};
+use conv_kernels::{Algorithm, Conv2dPlan, KernelError, Options};
 use overlay_benches::passes::{Arrays, Pass};
 use overlay_benches::peak::fma_peak;
 use overlay_benches::shapes::{self, Layer, layers};
@@ -55,20 +55,25 @@ fn measure(args: &Args, layers: &[Layer], pool: &ThreadPool) -> Result<()> {
     let machine = Machine::detect()?;
     let mut output = Output::new(args.json, pool.current_num_threads(), layers)?;
     for layer in layers {
-        let options = args.algorithm.into_iter().fold(Options::default(), Options::force);
-        let plan = match Conv2dPlan::<f32>::new(layer.shape, &options) {
-            Err(conv_kernels::KernelError::NotApplicable { .. }) => {
-                output::note(&format!("{}/{}: not for this algorithm", layer.suite, layer.name));
-                continue;
-            }
-            plan => plan?,
-        };
+        let Some(plan) = plan(layer, args.algorithm)? else { continue };
         let peak = fma_peak::<f32>(machine, pool);
         let (mut arrays, mut scratch) = (Arrays::new(layer), plan.scratch(layer.batch));
-        for (pass, kernel) in Pass::ALL.into_iter().zip(plan.algorithms()).filter(|(pass, _)| args.wants(*pass)) {
-            let seconds = pool.install(|| arrays.median(&plan, pass, &mut scratch, args.secs))?;
-            output.row(Row { layer, pass, seconds, peak, kernel })?;
+        for (pass, kernel) in Pass::ALL.into_iter().zip(plan.algorithms()) {
+            let forced = args.algorithm.is_none_or(|algorithm| algorithm == kernel);
+            if forced && args.wants(pass) {
+                let seconds = pool.install(|| arrays.median(&plan, pass, &mut scratch, args.secs))?;
+                output.row(Row { layer, pass, seconds, peak, kernel })?;
+            }
         }
     }
     output.finish()
+}
+
+/// The plan's own choice, or `algorithm`, if it can compute the layer.
+fn plan(layer: &Layer, algorithm: Option<Algorithm>) -> Result<Option<Conv2dPlan<f32>>> {
+    let options = algorithm.into_iter().fold(Options::default(), Options::force);
+    match Conv2dPlan::new(layer.shape, &options) {
+        Err(KernelError::NotApplicable { .. }) => Ok(None),
+        plan => Ok(Some(plan?)),
+    }
 }
