@@ -31,6 +31,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", value_parser = algorithm)]
     pub(crate) algorithm: Option<Algorithm>,
 
+    /// Time what each plan picks against every other algorithm instead; fails if a pick is more than 10 % slower
+    #[arg(long, conflicts_with = "algorithm")]
+    pub(crate) check_picks: bool,
+
     /// Threads to work with, 1 to 256 [default: one for each processor]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,

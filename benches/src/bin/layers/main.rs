@@ -2,6 +2,7 @@
 
 mod args;
 mod output;
+mod picks;
 
 use std::process::ExitCode;
 
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<()> {
     let pool = conv_kernels::pool(args.threads())?;
     let layers = chosen(args)?;
-    measure(args, &layers, &pool)
+    if args.check_picks { picks::check(args, &layers, &pool) } else { measure(args, &layers, &pool) }
 }
 
 /// The layers that the arguments ask for.
