@@ -1,5 +1,6 @@
 //! Shapes and inputs that the benches share.
 
+pub mod output;
 pub mod passes;
 pub mod peak;
 pub mod shapes;

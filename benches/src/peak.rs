@@ -1,8 +1,9 @@
-//! The most arithmetic that this machine does: what shares of peak are shares of.
+//! The most that this machine does, in arithmetic and in reading: what shares of peak are shares of.
 //!
 //! Other work on the machine makes any one measurement too low, never too high. So the peak is the best of many windows
 //! that are short enough to fall between disturbances.
 
+use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
@@ -16,30 +17,77 @@ const WINDOW: Duration = Duration::from_micros(300);
 /// Windows of one measurement.
 const WINDOWS: usize = 250;
 
+/// Bytes; also more elements than a slice has to be moved by for its alignment.
+const CACHE_LINE: usize = 64;
+
+/// About what a window reads from the last cache.
+const WINDOW_BYTES: usize = 8 << 20;
+
 /// Multiply-adds of all threads of the pool at once, in FLOP/s.
 pub fn fma_peak<T: Scalar>(machine: Machine, pool: &ThreadPool) -> f64 {
-    let mut rounds = 1000;
-    while seconds(|| machine.multiply_adds::<T>(rounds)).0 < WINDOW.as_secs_f64() {
-        rounds *= 2;
-    }
-    best_of_windows(pool, || {
-        let (seconds, flops) = seconds(|| machine.multiply_adds::<T>(rounds));
-        flops as f64 / seconds
+    let rounds = rounds_of_a_window(1000, |rounds| {
+        machine.multiply_adds::<T>(rounds);
+    });
+    best_of_windows(pool, WINDOWS, |_| machine.multiply_adds::<T>(rounds) as f64)
+}
+
+/// The cycles of the clock in a second, from steps that wait for each other.
+///
+/// Each step is a rotation, an exclusive or and an addition of integers, each of which takes one cycle on every CPU
+/// of the last years, and none of which a compiler can merge with the next.
+#[must_use]
+pub fn clock() -> f64 {
+    const CYCLES: f64 = 3.0;
+    let run = |steps: u64| {
+        let constant = black_box(0x9e37_79b9_7f4a_7c15_u64);
+        let chain = |x: u64, _| (x.rotate_left(13) ^ constant).wrapping_add(constant);
+        black_box((0..black_box(steps)).fold(1, chain));
+    };
+    let steps = rounds_of_a_window(1000, run);
+    let best = (0..WINDOWS).map(|_| seconds(|| run(steps)).0).fold(f64::INFINITY, f64::min);
+    CYCLES * steps as f64 / best
+}
+
+/// Bytes a second that all threads of the pool read at once, each from `bytes` of its own.
+pub fn read_bandwidth(machine: Machine, pool: &ThreadPool, bytes: usize) -> f64 {
+    let len = bytes / size_of::<f32>();
+    let buffers = pool.broadcast(|_| vec![1.0f32; len + CACHE_LINE]);
+    let read = |thread: usize, times: u64| {
+        // no load shall cross the border of two cache lines
+        let start = buffers[thread].as_ptr().align_offset(CACHE_LINE);
+        black_box(machine.sum(&buffers[thread][start..][..len], times as usize));
+    };
+    let times = rounds_of_a_window(1, |times| read(0, times));
+    // a window of one reading of a large buffer is long, so that there are fewer of them
+    let windows = (WINDOWS * WINDOW_BYTES / bytes).clamp(10, WINDOWS);
+    best_of_windows(pool, windows, |thread| {
+        read(thread, times);
+        times as f64 * bytes as f64
     })
 }
 
-/// The most that all threads of the pool reach together: each window starts on all of them at once, and counts the sum
-/// of their rates.
-pub fn best_of_windows(pool: &ThreadPool, window: impl Fn() -> f64 + Sync) -> f64 {
+/// How often to do what takes `run(rounds)` long so that it fills a window: `least`, or 2, 4, 8, … times that.
+fn rounds_of_a_window(least: u64, run: impl Fn(u64)) -> u64 {
+    let mut rounds = least;
+    while seconds(|| run(rounds)).0 < WINDOW.as_secs_f64() {
+        rounds *= 2;
+    }
+    rounds
+}
+
+/// The most work a second that all threads of the pool reach together: each window starts on all of them at once, and
+/// counts the sum of their rates. `window` gets the thread's number, and returns the work that it did.
+pub fn best_of_windows(pool: &ThreadPool, windows: usize, window: impl Fn(usize) -> f64 + Sync) -> f64 {
     let start = Barrier::new(pool.current_num_threads());
-    let rates = pool.broadcast(|_| {
-        let rates = (0..WINDOWS).map(|_| {
+    let rates = pool.broadcast(|thread| {
+        let rates = (0..windows).map(|_| {
             start.wait();
-            window()
+            let (seconds, work) = seconds(|| window(thread.index()));
+            work / seconds
         });
         rates.collect::<Vec<_>>()
     });
-    (0..WINDOWS).map(|index| rates.iter().map(|rates| rates[index]).sum()).fold(0.0, f64::max)
+    (0..windows).map(|index| rates.iter().map(|rates| rates[index]).sum()).fold(0.0, f64::max)
 }
 
 /// How long `work` took, and what it returned.
@@ -51,12 +99,33 @@ pub fn seconds<R>(work: impl FnOnce() -> R) -> (f64, R) {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
 
     #[test]
     fn rates_of_threads_add_up() {
         let pool = conv_kernels::pool(3).unwrap();
-        assert_eq!(best_of_windows(&pool, || 2.0), 6.0);
+        let rate = |threads: Range<usize>| {
+            let window = |thread| {
+                std::thread::sleep(Duration::from_millis(2));
+                if threads.contains(&thread) { 1.0 } else { 0.0 }
+            };
+            best_of_windows(&pool, 5, window)
+        };
+        let (one, three) = (rate(1..2), rate(0..3));
+        assert!(2.0 * one < three && three < 5.0 * one, "{one} {three}");
+    }
+
+    #[test]
+    fn a_clock_ticks_billions_of_times_a_second() {
+        assert!((0.1e9..20e9).contains(&clock()));
+    }
+
+    #[test]
+    fn memory_is_read() {
+        let machine = Machine::detect().unwrap();
+        assert!(read_bandwidth(machine, &conv_kernels::pool(2).unwrap(), 16 << 10) > 1e8);
     }
 
     #[test]

@@ -62,14 +62,14 @@ impl Machine {
         2 * rounds * (CHAINS * self.0.lanes::<T>()) as u64
     }
 
-    /// The sum of `numbers`, read in order on the calling thread as fast as their memory delivers them.
+    /// The sum of `numbers`, read in order, `times` times, on the calling thread, as fast as the memory delivers them.
     ///
     /// ```
     /// let machine = conv_kernels::machine::Machine::detect()?;
-    /// assert_eq!(machine.sum(&[1.0f32; 1000]), 1000.0);
+    /// assert_eq!(machine.sum(&[1.0f32; 1000], 3), 3000.0);
     /// # Ok::<(), conv_kernels::KernelError>(())
     /// ```
-    pub fn sum<T: Scalar>(self, numbers: &[T]) -> T {
-        T::sum_of(self.0, numbers)
+    pub fn sum<T: Scalar>(self, numbers: &[T], times: usize) -> T {
+        T::sum_of(self.0, numbers, times)
     }
 }

@@ -87,7 +87,7 @@ pub trait Scalar: Element + NdFloat {
 
     /// [`Machine::sum`](crate::machine::Machine::sum).
     #[doc(hidden)]
-    fn sum_of(isa: Isa, numbers: &[Self]) -> Self;
+    fn sum_of(isa: Isa, numbers: &[Self], times: usize) -> Self;
 }
 
 macro_rules! slide {
@@ -148,9 +148,9 @@ macro_rules! float {
                 Self::run(isa, machine::MultiplyAdds { rounds, factor, sum: &mut sum });
                 sum
             }
-            fn sum_of(isa: Isa, numbers: &[Self]) -> Self {
+            fn sum_of(isa: Isa, numbers: &[Self], times: usize) -> Self {
                 let mut sum = 0.0;
-                Self::run(isa, machine::Sum { numbers, sum: &mut sum });
+                Self::run(isa, machine::Sum { numbers, times, sum: &mut sum });
                 sum
             }
         }

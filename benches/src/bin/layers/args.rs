@@ -49,10 +49,6 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    pub(crate) fn threads(&self) -> usize {
-        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from).min(256))
-    }
-
     pub(crate) fn wants(&self, pass: Pass) -> bool {
         self.pass.is_empty() || self.pass.contains(&pass)
     }

@@ -1,8 +1,8 @@
 //! `layers`: how fast each convolution layer of a suite is, pass by pass, beside what the machine could do.
 
 mod args;
-mod output;
 mod picks;
+mod table;
 
 use std::process::ExitCode;
 
@@ -10,28 +10,21 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser as _;
 use conv_kernels::machine::Machine;
 use conv_kernels::{Algorithm, Conv2dPlan, KernelError, Options};
+use overlay_benches::output::{all_threads, exit};
 use overlay_benches::passes::{Arrays, Pass};
 use overlay_benches::peak::fma_peak;
 use overlay_benches::shapes::{self, Layer, layers};
 use rayon::ThreadPool;
 
 use args::Args;
-use output::{Output, Row};
+use table::{Row, Table};
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        // whoever reads our output has seen enough
-        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            output::note(&format!("error: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    exit(run(&Args::parse()))
 }
 
 fn run(args: &Args) -> Result<()> {
-    let pool = conv_kernels::pool(args.threads())?;
+    let pool = conv_kernels::pool(args.threads.unwrap_or_else(all_threads))?;
     let layers = chosen(args)?;
     if args.check_picks { picks::check(args, &layers, &pool) } else { measure(args, &layers, &pool) }
 }
@@ -54,7 +47,7 @@ fn chosen(args: &Args) -> Result<Vec<Layer>> {
 /// One line a layer and pass.
 fn measure(args: &Args, layers: &[Layer], pool: &ThreadPool) -> Result<()> {
     let machine = Machine::detect()?;
-    let mut output = Output::new(args.json, pool.current_num_threads(), layers)?;
+    let mut table = Table::new(args.json, pool.current_num_threads(), layers)?;
     for layer in layers {
         let Some(plan) = plan(layer, args.algorithm)? else { continue };
         let peak = fma_peak::<f32>(machine, pool);
@@ -63,11 +56,11 @@ fn measure(args: &Args, layers: &[Layer], pool: &ThreadPool) -> Result<()> {
             let forced = args.algorithm.is_none_or(|algorithm| algorithm == kernel);
             if forced && args.wants(pass) {
                 let seconds = pool.install(|| arrays.median(&plan, pass, &mut scratch, args.secs))?;
-                output.row(Row { layer, pass, seconds, peak, kernel })?;
+                table.row(Row { layer, pass, seconds, peak, kernel })?;
             }
         }
     }
-    output.finish()
+    table.finish()
 }
 
 /// The plan's own choice, or `algorithm`, if it can compute the layer.

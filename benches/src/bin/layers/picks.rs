@@ -11,6 +11,7 @@
 
 use anyhow::{Result, bail};
 use conv_kernels::{Algorithm, Conv2dPlan, Options, Scratch};
+use overlay_benches::output::{line, rounded};
 use overlay_benches::passes::{Arrays, Pass, median};
 use overlay_benches::peak::seconds;
 use overlay_benches::shapes::Layer;
@@ -18,7 +19,6 @@ use rayon::ThreadPool;
 use serde_json::json;
 
 use crate::args::Args;
-use crate::output::line;
 use crate::plan;
 
 /// A pick may be this much slower than the best.
@@ -125,11 +125,12 @@ fn report(args: &Args, layer: &Layer, pass: Pass, candidates: &[Candidate]) -> R
     let [pick, others @ ..] = candidates else { bail!("a plan picks an algorithm for each pass") };
     let lag = others.iter().map(|other| pick.lag(other)).fold(1.0, f64::max);
     if args.json {
-        let times = candidates.iter().map(|candidate| (candidate.algorithm.to_string(), candidate.best() * 1e3));
+        let times =
+            candidates.iter().map(|candidate| (candidate.algorithm.to_string(), rounded(candidate.best() * 1e3, 5)));
         let times: serde_json::Map<_, _> = times.map(|(name, ms)| (name, json!(ms))).collect();
         let entry = json!({
             "suite": layer.suite, "layer": layer.name, "pass": pass.to_string(),
-            "pick": pick.algorithm.to_string(), "ms": times, "lag": lag,
+            "pick": pick.algorithm.to_string(), "ms": times, "lag": rounded(lag, 3),
         });
         line(&entry.to_string())?;
     } else {

@@ -1,9 +1,8 @@
 //! Results for people, in columns, and for programs, in JSON lines.
 
-use std::io::{self, Write as _};
-
 use anyhow::Result;
 use conv_kernels::Algorithm;
+use overlay_benches::output::{geometric_mean, line, rounded};
 use overlay_benches::passes::Pass;
 use overlay_benches::shapes::Layer;
 use serde_json::json;
@@ -19,7 +18,7 @@ pub(crate) struct Row<'a> {
 }
 
 /// Where results go as they come.
-pub(crate) struct Output {
+pub(crate) struct Table {
     json: bool,
     threads: usize,
     /// Columns of the suite and layer.
@@ -28,11 +27,11 @@ pub(crate) struct Output {
     shares: Vec<(String, Pass, f64)>,
 }
 
-impl Output {
+impl Table {
     pub(crate) fn new(json: bool, threads: usize, layers: &[Layer]) -> Result<Self> {
         let longest = |name: fn(&Layer) -> &str| layers.iter().map(|layer| name(layer).len()).fold(5, usize::max);
         let widths = [longest(|layer| &layer.suite), longest(|layer| &layer.name)];
-        let output = Self { json, threads, widths, shares: Vec::new() };
+        let table = Self { json, threads, widths, shares: Vec::new() };
         if !json {
             let [suite, layer] = widths;
             line(&format!(
@@ -40,7 +39,7 @@ impl Output {
                 "suite", "layer", "pass", "ms", "GFLOP/s", "peak"
             ))?;
         }
-        Ok(output)
+        Ok(table)
     }
 
     pub(crate) fn row(&mut self, row: Row<'_>) -> Result<()> {
@@ -49,7 +48,6 @@ impl Output {
         self.shares.push((layer.suite.clone(), pass, share));
         let [suite, name] = self.widths;
         if self.json {
-            let rounded = |value: f64, digits: i32| (value * 10f64.powi(digits)).round() / 10f64.powi(digits);
             line(
                 &json!({
                     "peer": "overlay", "threads": self.threads, "suite": layer.suite, "layer": layer.name,
@@ -87,26 +85,4 @@ impl Output {
         }
         Ok(())
     }
-}
-
-/// Nothing of nothing.
-fn geometric_mean(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let (count, sum) = values.fold((0, 0.0), |(count, sum), value| (count + 1, sum + value.ln()));
-    (count > 0).then(|| (sum / f64::from(count)).exp())
-}
-
-/// A line of results, on standard output.
-pub(crate) fn line(text: &str) -> Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{text}")?;
-    Ok(out.flush()?)
-}
-
-/// A line for the person who waits, on standard error; lost when nobody reads it.
-pub(crate) fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
-}
-
-pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

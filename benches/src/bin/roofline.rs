@@ -1,0 +1,92 @@
+//! `roofline`: what limits a kernel on this machine: its multiply-adds, and how fast each level of its memory is read.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use conv_kernels::machine::Machine;
+use overlay_benches::output::{all_threads, exit, line, rounded};
+use overlay_benches::peak::{clock, fma_peak, read_bandwidth};
+use serde_json::json;
+
+/// What each thread reads over and over, in KiB: from what fits the smallest cache to what fits none.
+const LEVELS: [usize; 8] = [16, 64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10];
+
+/// All threads together read from at most this many KiB.
+const MOST: usize = 2 << 20;
+
+/// Measures the clock, the peak of multiply-adds, and the bandwidth of reading, each as the best of many short windows.
+///
+/// The ridge of a level is the work on each byte, in flop of f32, above which arithmetic is the limit and not that level.
+#[derive(Debug, Parser)]
+#[command(name = "roofline", version)]
+struct Args {
+    /// Threads beside the measurement with one, 1 to 256 [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    exit(run(&Args::parse()))
+}
+
+fn run(args: &Args) -> Result<()> {
+    let machine = Machine::detect()?;
+    let mut pools = vec![conv_kernels::pool(1)?];
+    let all = conv_kernels::pool(args.threads.unwrap_or_else(all_threads))?;
+    if all.current_num_threads() > 1 {
+        pools.push(all);
+    }
+    let clock = clock();
+    let show = |text: String, entry: serde_json::Value| line(&if args.json { entry.to_string() } else { text });
+    show(
+        format!("{}, vectors: {}", cpu(), machine.instruction_set()),
+        json!({"what": "cpu", "name": cpu(), "vectors": machine.instruction_set()}),
+    )?;
+    show(
+        format!("clock: {:.2} GHz, if integers are rotated, xored and added in a cycle each", clock / 1e9),
+        json!({"what": "clock", "ghz": rounded(clock / 1e9, 3)}),
+    )?;
+    for pool in &pools {
+        let threads = pool.current_num_threads();
+        let peaks = [("f32", fma_peak::<f32>(machine, pool)), ("f64", fma_peak::<f64>(machine, pool))];
+        for (element, peak) in peaks {
+            let (gflops, a_cycle) = (peak / 1e9, peak / clock / threads as f64);
+            show(
+                format!("threads: {threads}, {element}: {gflops:7.1} GFLOP/s, {a_cycle:4.1} flop a cycle and thread"),
+                json!({
+                    "what": "multiply_adds", "threads": threads, "element": element,
+                    "gflops": rounded(gflops, 2), "flop_a_cycle": rounded(a_cycle, 2),
+                }),
+            )?;
+        }
+        for kib in LEVELS.map(|kib| kib.min(MOST / threads)) {
+            let rate = read_bandwidth(machine, pool, kib << 10);
+            let (a_cycle, ridge) = (rate / clock / threads as f64, peaks[0].1 / rate);
+            show(
+                format!(
+                    "threads: {threads}, read {kib:6} KiB each: {:6.1} GB/s, {a_cycle:5.1} B a cycle and thread, \
+                     ridge at {ridge:5.1} flop/B",
+                    rate / 1e9
+                ),
+                json!({
+                    "what": "read", "threads": threads, "kib": kib, "gb_s": rounded(rate / 1e9, 2),
+                    "bytes_a_cycle": rounded(a_cycle, 2), "ridge": rounded(ridge, 3),
+                }),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// What the system calls the processor.
+fn cpu() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name =
+        info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name.trim()));
+    name.unwrap_or("unnamed CPU").to_owned()
+}
