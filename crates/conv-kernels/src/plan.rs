@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::conv::direct::{Direct, Geometry};
+use crate::conv::direct::Geometry;
 use crate::conv::{bias_gradient, pass_lanes};
 use crate::simd::{Isa, MAX_VECTOR};
 use crate::{Activation, Conv2dShape, KernelError, Padding, Scalar, Scratch};
@@ -266,26 +266,26 @@ impl<T: Scalar> Conv2dPlan<T> {
     /// # Ok::<(), conv_kernels::KernelError>(())
     /// ```
     pub fn explain(&self) -> String {
-        let Self { shape, passes, reason, .. } = self;
-        let [forward, input_gradient, weight_gradient] = *passes;
-        let kib = |batch| (self.scratch_len(batch) * size_of::<T>()).div_ceil(1024);
-        let cells = |batch| pass_lanes(shape, batch);
-        let vectors = match &self.direct {
-            Some(geometry) => format!("{}\n", Direct::new(shape, geometry, 1, self.isa).explain::<T>()),
-            None => String::new(),
-        };
+        let Self { shape, reason, isa, .. } = self;
+        let kib = |elements: usize| (elements * size_of::<T>()).div_ceil(1024);
+        let costs = Costs::new::<T>(shape, isa.lanes::<T>());
+        let passes = ["forward", "input_gradient", "weight_gradient"].into_iter().enumerate().map(|(pass, name)| {
+            let algorithm = self.passes[pass];
+            let share = costs.of(algorithm, pass).map_or(f64::NAN, |cycles| 100.0 * costs.ideal() / cycles);
+            let [one, many] = [1, 64].map(|batch| kib(self.pass_scratch_len(pass, batch)));
+            format!(
+                "{name}: {algorithm}, {share:.0} % of peak by estimate, scratch {one} KiB for 1 image, {many} KiB for 64\n"
+            )
+        });
+        let (name, lanes) = (isa.name(), isa.lanes::<T>());
         format!(
-            "{shape}, {}, {} multiply-adds an image\n\
-             forward: {forward}, input_gradient: {input_gradient}, weight_gradient: {weight_gradient} ({reason})\n\
-             {vectors}\
-             scratch: {} KiB for 1 image, {} KiB for 64\n\
+            "{shape}, {}, {} multiply-adds an image\n{}{reason}; vectors: {name}, {lanes} lanes\n\
              cut into at most {} parts for 1 image, {} for 64\n",
             T::NAME,
             shape.macs(),
-            kib(1),
-            kib(64),
-            cells(1),
-            cells(64),
+            passes.collect::<String>(),
+            pass_lanes(shape, 1),
+            pass_lanes(shape, 64),
         )
     }
 

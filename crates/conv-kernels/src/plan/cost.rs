@@ -18,6 +18,16 @@ const TILE: f64 = 10.0;
 /// Loading, adding to, and storing a vector.
 const UPDATE: f64 = 1.5;
 
+/// Adding a vector to the image, masked, where neighbours have just been written.
+const SCATTER: f64 = 4.0;
+
+/// Walking on to the next row with a pointer for each of a tile's rows.
+const RUN: f64 = 10.0;
+
+/// Bytes of the first cache, and the cycles that a vector takes from the second.
+const FIRST_CACHE: usize = 32 << 10;
+const SECOND_CACHE_LOAD: f64 = 1.3;
+
 /// Moving a pixel into a border of zeros; apart from its neighbours, where the overlay slides by more than one.
 const COPY: f64 = 0.4;
 const COPY_STRIDED: f64 = 1.5;
@@ -118,7 +128,7 @@ impl<'a> Costs<'a> {
 
     fn scatter(&self, shape: &Conv2dShape, geometry: &Geometry) -> f64 {
         let (_, maps, groups) = Self::group(shape);
-        let update = |rows: usize| 2.0 * UPDATE * rows as f64;
+        let update = |rows: usize| 2.0 * SCATTER * rows as f64;
         let rows = even_parts(shape.taps(), ROWS);
         let column: f64 = rows.map(|rows| Self::tile(rows.len(), maps) + update(rows.len())).sum();
         groups * self.pairs(shape, geometry) * column
@@ -127,9 +137,17 @@ impl<'a> Costs<'a> {
     }
 
     fn gradient_by_pixels(&self, shape: &Conv2dShape, geometry: &Geometry) -> f64 {
-        let (_, maps, groups) = Self::group(shape);
-        let vectors = shape.output()[0] * shape.output()[1].div_ceil(self.lanes);
-        let pair: f64 = even_parts(shape.taps(), ROWS).map(|rows| Self::tile(rows.len(), vectors)).sum();
+        let (depth, maps, groups) = Self::group(shape);
+        let [height, width] = shape.output();
+        let vectors = height * width.div_ceil(self.lanes);
+        // Every tile reads a whole strip anew, from the cache that it fits into: two vectors of gradients and one a row.
+        let strip = depth * geometry.rows() * geometry.pitch() * shape.stride()[0];
+        let load = if strip * size_of::<f32>() <= FIRST_CACHE { 0.5 } else { SECOND_CACHE_LOAD };
+        let tile = |rows: usize| {
+            let step = LATENCY.max(rows as f64).max((2 + rows) as f64 * load);
+            vectors as f64 * step + height as f64 * RUN + TILE + 2.0 * UPDATE * rows as f64
+        };
+        let pair: f64 = even_parts(shape.taps(), ROWS).map(|rows| tile(rows.len())).sum();
         groups * maps.div_ceil(2) as f64 * pair + self.copying(shape, geometry)
     }
 

@@ -11,13 +11,6 @@ use crate::simd::tiles::{Correlate, ROWS, activates, unfinished_len};
 use crate::{Epilogue, Scalar};
 
 impl Direct<'_> {
-    /// In words: the vectors, and what lies along them.
-    pub(crate) fn explain<T: Scalar>(&self) -> String {
-        let rows = if self.geometry.joined() { "rows of pixels, joined" } else { "rows of pixels" };
-        let copy = if self.geometry.copied() { "; the image is copied into a border" } else { "" };
-        format!("vectors: {}, {} lanes along {rows}{copy}", self.isa.name(), self.isa.lanes::<T>())
-    }
-
     /// Scratch elements for the forward pass.
     pub(crate) fn pixels_scratch_len<T: Scalar>(&self) -> usize {
         self.forward_len::<T>(self.shape.weight_len(), self.pixels_lens::<T>())
