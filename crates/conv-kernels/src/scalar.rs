@@ -1,5 +1,6 @@
 //! The element types: what the kernels can add and multiply.
 
+use std::cell::RefCell;
 use std::fmt::Debug;
 
 use ndarray::{ArrayView2, ArrayViewD, ArrayViewMut2, ArrayViewMutD, NdFloat};
@@ -7,7 +8,7 @@ use ndarray::{ArrayView2, ArrayViewD, ArrayViewMut2, ArrayViewMutD, NdFloat};
 use crate::plan::Pass;
 use crate::signal::slide;
 use crate::simd::{Isa, Op, Simd, machine, product};
-use crate::{Conv2dPlan, Scratch};
+use crate::{Conv2dPlan, Scratch, gemm};
 
 // The hidden methods below hold the kernels: as methods of a concrete type they are compiled here, once, and not again in
 // every crate that calls a generic function of this one.
@@ -77,6 +78,10 @@ pub trait Scalar: Element + NdFloat {
     #[doc(hidden)]
     fn convolution(plan: &Conv2dPlan<Self>, batch: usize, pass: Pass<'_, Self>, scratch: &mut Scratch<Self>);
 
+    /// Lends this thread's own scratch to `work`.
+    #[doc(hidden)]
+    fn with_scratch(len: usize, work: impl FnOnce(&mut [Self]));
+
     /// Runs a kernel with the vectors of an instruction set.
     #[doc(hidden)]
     fn run(isa: Isa, op: impl Op<Self>);
@@ -131,10 +136,19 @@ macro_rules! float {
                 beta: Self,
                 c: ArrayViewMut2<'_, Self>,
             ) {
-                $product(alpha, a, b, beta, c);
+                match Isa::detect() {
+                    Ok(isa) if isa.is_fast() => gemm::serial(isa, alpha, a, b, beta, c),
+                    _ => $product(alpha, a, b, beta, c),
+                }
             }
             fn convolution(plan: &Conv2dPlan<Self>, batch: usize, pass: Pass<'_, Self>, scratch: &mut Scratch<Self>) {
                 plan.run(batch, pass, scratch);
+            }
+            fn with_scratch(len: usize, work: impl FnOnce(&mut [Self])) {
+                thread_local! {
+                    static SCRATCH: RefCell<Scratch<$t>> = const { RefCell::new(Scratch::new()) };
+                }
+                SCRATCH.with_borrow_mut(|scratch| work(scratch.lend(len)));
             }
             fn run(isa: Isa, op: impl Op<Self>) {
                 match isa {

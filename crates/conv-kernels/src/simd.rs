@@ -6,6 +6,7 @@
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
 pub(crate) mod channels;
+pub(crate) mod gemm;
 pub(crate) mod gradient;
 pub(crate) mod machine;
 pub(crate) mod portable;
@@ -14,6 +15,7 @@ pub(crate) mod tiles;
 pub(crate) mod vector;
 
 use std::env;
+use std::sync::OnceLock;
 
 pub(crate) use vector::{Op, Simd};
 
@@ -36,10 +38,14 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// The best set that this CPU has, or the one that the environment variable `CONV_ISA` asks for.
+    /// The best set that this CPU has, or the one that the environment variable `CONV_ISA` asks for; asked once.
     pub(crate) fn detect() -> Result<Self, KernelError> {
-        let forced = env::var_os(VARIABLE);
-        Self::select(forced.as_ref().map(|name| name.to_string_lossy()).as_deref())
+        static DETECTED: OnceLock<Result<Isa, KernelError>> = OnceLock::new();
+        let select = || {
+            let forced = env::var_os(VARIABLE);
+            Self::select(forced.as_ref().map(|name| name.to_string_lossy()).as_deref())
+        };
+        DETECTED.get_or_init(select).clone()
     }
 
     fn select(forced: Option<&str>) -> Result<Self, KernelError> {

@@ -1,0 +1,334 @@
+//! The matrix product, on one thread.
+//!
+//! ```text
+//! for each block of A's rows, and each part of k: as much of A as the second cache holds
+//!     copy it, where its strides are bad and many panels follow
+//!     for each panel of B, two vectors wide and as deep as the part: what the first cache holds
+//!         copy it, transposed where B is
+//!         for each tile of C, six rows high and as wide as the panel
+//!             for each k of the part:  tile += column of A · row of the panel
+//! ```
+//!
+//! That is `m·n·k` multiply-adds, and `n·k` elements of B copied once for each block of rows. For a few rows B is not
+//! copied at all, if its rows are contiguous: the parts of k are then so short that B streams by as it lies in memory.
+//!
+//! Each element of C is one chain of multiply-adds through all of k, in order: unfinished sums wait in C. So its bits
+//! depend on its row of A and its column of B alone, not on tiles, blocks, or the matrices that these came in.
+
+use std::ops::Range;
+
+use ndarray::{ArrayView2, ArrayViewMut2};
+
+use super::tiles::{ROWS, even_parts, with_rows};
+use super::{MAX_VECTOR, Op, Simd};
+use crate::Scalar;
+
+/// Depth of a panel that is two vectors wide: 16 KiB of vectors of 32 bytes.
+const DEPTH: usize = 256;
+
+/// The most elements of a panel.
+const PANEL: usize = DEPTH * 2 * MAX_VECTOR;
+
+/// Depth of a part where B is read in place: about as many streams as a CPU follows.
+const STREAMS: usize = 16;
+
+/// At most so many rows read B in place.
+const FEW: usize = ROWS;
+
+/// At most so many rows are thin: their tiles are four vectors wide, for enough independent sums.
+const THIN: usize = 2;
+
+/// The most rows of A in a block: 256 KiB of `f32`.
+const BLOCK: usize = 256;
+
+/// Elements between the rows of a block's copy: no power of two, so that they fall on different sets of a cache.
+const PITCH: usize = DEPTH + 16;
+
+/// `C ← α A B`, or `C ← α A B + C`.
+pub(crate) struct Product<'a, T> {
+    /// α, multiplied into B.
+    pub(crate) alpha: T,
+    /// A `(m, k)`.
+    pub(crate) a: ArrayView2<'a, T>,
+    /// B `(k, n)`; vectors lie along its rows.
+    pub(crate) b: ArrayView2<'a, T>,
+    /// Whether the sums begin with what C holds; else C is not read.
+    pub(crate) add: bool,
+    /// C `(m, n)`.
+    pub(crate) c: ArrayViewMut2<'a, T>,
+}
+
+/// A matrix in memory: its first element, and the distances between rows and between columns.
+#[derive(Clone, Copy)]
+struct Place<P> {
+    first: P,
+    row: isize,
+    column: isize,
+}
+
+/// What a panel is for: rows of A, a part of k, and the panel's first vector, counted along a row of C.
+#[derive(Clone, Copy)]
+struct At {
+    row: usize,
+    rows: usize,
+    k: usize,
+    depth: usize,
+    vector: usize,
+}
+
+/// Elements of scratch that a product needs.
+pub(crate) fn scratch_len<T>(a: &ArrayView2<'_, T>, n: usize) -> usize {
+    PANEL + if copies(a, n) { BLOCK.min(a.nrows()) * PITCH } else { 0 }
+}
+
+/// Whether a copy of A pays for itself.
+#[inline(always)]
+fn copies<T>(a: &ArrayView2<'_, T>, n: usize) -> bool {
+    let panels = n / MAX_VECTOR;
+    a.nrows() > ROWS && panels >= if a.strides()[1] == 1 { 32 } else { 8 }
+}
+
+impl<T: Scalar> Op<T> for (Product<'_, T>, &mut [T]) {
+    #[inline(always)]
+    fn eval<S: Simd<T>>(self, simd: S) {
+        let (mut product, scratch) = self;
+        let ((m, k), n) = (product.a.dim(), product.b.ncols());
+        assert_eq!(product.b.nrows(), k, "A has as many columns as B has rows");
+        assert_eq!(product.c.dim(), (m, n), "C has the rows of A and the columns of B");
+        let copies = copies(&product.a, n);
+        assert!(scratch.len() >= scratch_len(&product.a, n), "room for copies");
+        if n == 0 {
+            return;
+        }
+        let in_place = m <= FEW && product.b.strides()[1] == 1 && n >= S::LANES && product.alpha == T::one();
+        let depth = if in_place {
+            STREAMS
+        } else if m <= THIN {
+            DEPTH / 2
+        } else {
+            DEPTH
+        };
+        let (panel, block) = scratch.split_at_mut(PANEL);
+        for rows in even_parts(m, BLOCK) {
+            for part in even_parts(k, depth) {
+                let mut at = At { row: rows.start, rows: rows.len(), k: part.start, depth: part.len(), vector: 0 };
+                let mut a = product.place_of_a(at);
+                if copies {
+                    a = product.copy_rows(at, block);
+                }
+                let vectors = n.div_ceil(S::LANES);
+                // Narrow panels come first, so that the last vector, which overlaps its neighbour where n is no
+                // multiple, is in the same panel: the overlap is computed twice, but not added twice.
+                while at.vector < vectors {
+                    let left = vectors - at.vector;
+                    at.vector += match (left % 2, left % 4) {
+                        (1, _) => product.panel::<S, 1>(simd, at, a, in_place, panel),
+                        (_, 0) if m <= THIN => product.panel::<S, 4>(simd, at, a, in_place, panel),
+                        _ => product.panel::<S, 2>(simd, at, a, in_place, panel),
+                    };
+                }
+            }
+        }
+    }
+}
+
+impl<T: Scalar> Product<'_, T> {
+    /// Where a part of A lies.
+    #[inline(always)]
+    fn place_of_a(&self, at: At) -> Place<*const T> {
+        let [row, column] = [self.a.strides()[0], self.a.strides()[1]];
+        let first = self.a.as_ptr().wrapping_offset(at.row as isize * row + at.k as isize * column);
+        Place { first, row, column }
+    }
+
+    /// Copies a block of A: its rows, or its columns where these are contiguous.
+    #[inline(always)]
+    fn copy_rows(&self, at: At, block: &mut [T]) -> Place<*const T> {
+        let a = self.a.slice(ndarray::s![at.row..at.row + at.rows, at.k..at.k + at.depth]);
+        if a.strides()[1] == 1 {
+            for (row, copy) in a.outer_iter().zip(block.chunks_exact_mut(PITCH)) {
+                copy[..at.depth].copy_from_slice(row.to_slice().unwrap());
+            }
+            return Place { first: block.as_ptr(), row: PITCH as isize, column: 1 };
+        }
+        for (column, copy) in a.columns().into_iter().zip(block.chunks_exact_mut(at.rows)) {
+            if let Some(column) = column.to_slice() {
+                copy.copy_from_slice(column);
+            } else {
+                copy.iter_mut().zip(column).for_each(|(copy, &a)| *copy = a);
+            }
+        }
+        Place { first: block.as_ptr(), row: 1, column: at.rows as isize }
+    }
+
+    /// `N` vectors of all rows of C, over a part of k. Answers `N`.
+    #[inline(always)]
+    fn panel<S: Simd<T>, const N: usize>(
+        &mut self,
+        simd: S,
+        at: At,
+        a: Place<*const T>,
+        in_place: bool,
+        panel: &mut [T],
+    ) -> usize {
+        let n = self.c.ncols();
+        let starts: [usize; N] = std::array::from_fn(|v| ((at.vector + v) * S::LANES).min(n.saturating_sub(S::LANES)));
+        let packed: [usize; N] = std::array::from_fn(|v| v * S::LANES);
+        let (b, b_starts) = if in_place {
+            let row = self.b.strides()[0];
+            let first = self.b.as_ptr().wrapping_offset(at.k as isize * row);
+            (Place { first, row, column: 1 }, starts)
+        } else {
+            self.pack::<S, N>(simd, at, starts, panel);
+            (Place { first: panel.as_ptr(), row: (N * S::LANES) as isize, column: 1 }, packed)
+        };
+        for tile in even_parts(at.rows, ROWS) {
+            let first = a.first.wrapping_offset(tile.start as isize * a.row);
+            let a = Place { first, ..a };
+            let row = at.row + tile.start;
+            // SAFETY: the tile and the part lie within A, and the panel holds the part.
+            unsafe {
+                if N > 2 {
+                    with_rows!(tile.len(), [1, 2], R => self.tile::<S, R, N>(simd, row, at, a, b, b_starts, starts));
+                } else {
+                    with_rows!(tile.len(), [1, 2, 3, 4, 5, 6], R => self.tile::<S, R, N>(simd, row, at, a, b, b_starts, starts));
+                }
+            }
+        }
+        N
+    }
+
+    /// One tile, in C itself if its rows are contiguous, else in a copy.
+    ///
+    /// # Safety
+    ///
+    /// As for [`multiply`]; `starts` must lie so in a row of C that a vector follows, unless C is narrower than that.
+    #[inline(always)]
+    unsafe fn tile<S: Simd<T>, const R: usize, const N: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        at: At,
+        a: Place<*const T>,
+        b: Place<*const T>,
+        b_starts: [usize; N],
+        starts: [usize; N],
+    ) {
+        let add = self.add || at.k > 0;
+        let [c_row, c_column] = [self.c.strides()[0], self.c.strides()[1]];
+        let columns = S::LANES.min(self.c.ncols());
+        if c_column == 1 && columns == S::LANES {
+            let c = Place { first: self.c.as_mut_ptr().wrapping_offset(row as isize * c_row), row: c_row, column: 1 };
+            // SAFETY: the caller promises A and B; C has these rows, and whole vectors from `starts` on.
+            return unsafe { multiply::<T, S, R, N>(simd, at.depth, a, b, b_starts, add, c, starts) };
+        }
+        let mut copy = [T::ZERO; ROWS * 4 * MAX_VECTOR];
+        let place = |r: usize, v: usize, lane: usize| (r * N + v) * S::LANES + lane;
+        let each = || (0..R).flat_map(|r| (0..N).flat_map(move |v| (0..columns).map(move |lane| (r, v, lane))));
+        if add {
+            each().for_each(|(r, v, lane)| copy[place(r, v, lane)] = self.c[[row + r, starts[v] + lane]]);
+        }
+        let c = Place { first: copy.as_mut_ptr(), row: (N * S::LANES) as isize, column: 1 };
+        let c_starts = std::array::from_fn(|v| v * S::LANES);
+        // SAFETY: the caller promises A and B; the copy has `R` rows of `N` vectors.
+        unsafe { multiply::<T, S, R, N>(simd, at.depth, a, b, b_starts, add, c, c_starts) };
+        each().for_each(|(r, v, lane)| self.c[[row + r, starts[v] + lane]] = copy[place(r, v, lane)]);
+    }
+
+    /// Copies vectors of B to the panel, `(k, vector, lane)`, with zeros where B is narrower than a vector.
+    #[inline(always)]
+    fn pack<S: Simd<T>, const N: usize>(&self, simd: S, at: At, starts: [usize; N], panel: &mut [T]) {
+        let (depth, width) = (at.depth, N * S::LANES);
+        let panel = &mut panel[..depth * width];
+        let [row, column] = [self.b.strides()[0], self.b.strides()[1]];
+        let columns = S::LANES.min(self.b.ncols());
+        let from = |k: usize, start: usize| {
+            self.b.as_ptr().wrapping_offset((at.k + k) as isize * row + start as isize * column)
+        };
+        if column == 1 && columns == S::LANES {
+            for k in 0..depth {
+                for v in 0..N {
+                    // SAFETY: whole vectors lie in B from `starts` on; the panel was cut to `depth` rows.
+                    unsafe {
+                        simd.store(simd.load(from(k, starts[v])), panel.as_mut_ptr().add(k * width + v * S::LANES))
+                    };
+                }
+            }
+        } else if row == 1 && column > 0 && columns == S::LANES && depth >= S::LANES {
+            for k in (0..depth).step_by(S::LANES) {
+                // The last square begins earlier where the part is no multiple.
+                let k = k.min(depth - S::LANES);
+                for v in 0..N {
+                    // SAFETY: as many columns as lanes lie in B from `starts` on, and as many rows from `k` on; the
+                    // panel was cut to `depth` rows.
+                    unsafe {
+                        let to = panel.as_mut_ptr().add(k * width + v * S::LANES);
+                        simd.transpose(from(k, starts[v]), column as usize, to, width);
+                    }
+                }
+            }
+        } else {
+            for (k, panel) in panel.chunks_exact_mut(width).enumerate() {
+                for (v, lane) in (0..N).flat_map(|v| (0..S::LANES).map(move |lane| (v, lane))) {
+                    panel[v * S::LANES + lane] =
+                        if lane < columns { self.b[[at.k + k, starts[v] + lane]] } else { T::ZERO };
+                }
+            }
+        }
+        if self.alpha != T::one() {
+            panel.iter_mut().for_each(|b| *b *= self.alpha);
+        }
+    }
+}
+
+/// `C = A B` or `C += A B` for `R` rows and `N` vectors, all of which stay in registers.
+///
+/// # Safety
+///
+/// `R` rows and `depth` columns of A must be readable, and `depth` rows of B, a vector at each of `b_starts`; `R` rows
+/// of C must be readable and writable, a vector at each of `c_starts`.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "three matrices, each with a place and strides of its own")]
+unsafe fn multiply<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
+    simd: S,
+    depth: usize,
+    a: Place<*const T>,
+    b: Place<*const T>,
+    b_starts: [usize; N],
+    add: bool,
+    c: Place<*mut T>,
+    c_starts: [usize; N],
+) {
+    let mut sums = [[simd.splat(T::ZERO); N]; R];
+    let at = |r: usize, v: usize| c.first.wrapping_offset(r as isize * c.row + c_starts[v] as isize);
+    if add {
+        for r in 0..R {
+            for v in 0..N {
+                // SAFETY: the caller promises C.
+                sums[r][v] = unsafe { simd.load(at(r, v)) };
+            }
+        }
+    }
+    let (mut a_first, mut b_first) = (a.first, b.first);
+    for _ in 0..depth {
+        let mut vectors = [simd.splat(T::ZERO); N];
+        for v in 0..N {
+            // SAFETY: the caller promises B.
+            vectors[v] = unsafe { simd.load(b_first.add(b_starts[v])) };
+        }
+        for r in 0..R {
+            // SAFETY: the caller promises A.
+            let factor = simd.splat(unsafe { *a_first.offset(r as isize * a.row) });
+            for v in 0..N {
+                sums[r][v] = simd.mul_add(factor, vectors[v], sums[r][v]);
+            }
+        }
+        (a_first, b_first) = (a_first.wrapping_offset(a.column), b_first.wrapping_offset(b.row));
+    }
+    for r in 0..R {
+        for v in 0..N {
+            // SAFETY: the caller promises C.
+            unsafe { simd.store(sums[r][v], at(r, v)) };
+        }
+    }
+}
