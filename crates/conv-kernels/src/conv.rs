@@ -4,6 +4,7 @@ pub(crate) mod columns;
 pub(crate) mod depthwise;
 pub(crate) mod direct;
 pub(crate) mod product;
+pub(crate) mod winograd;
 
 use std::ops::Range;
 

@@ -13,6 +13,7 @@ pub(crate) mod portable;
 pub(crate) mod product;
 pub(crate) mod tiles;
 pub(crate) mod vector;
+pub(crate) mod winograd;
 
 use std::env;
 use std::sync::OnceLock;

@@ -28,6 +28,9 @@ const RUN: f64 = 10.0;
 const FIRST_CACHE: usize = 32 << 10;
 const SECOND_CACHE_LOAD: f64 = 1.3;
 
+/// One point of the transforms of a channel, for a pair of vectors of tiles.
+const WINOGRAD_TRANSFORM: f64 = 9.0;
+
 /// Moving a pixel into a border of zeros; apart from its neighbours, where the overlay slides by more than one.
 const COPY: f64 = 0.4;
 const COPY_STRIDED: f64 = 1.5;
@@ -78,6 +81,10 @@ impl<'a> Costs<'a> {
             (Algorithm::Channels, INPUT_GRADIENT) => mirrored(Self::by_channels),
             (Algorithm::Channels, _) => direct(Self::gradient_by_channels),
             (Algorithm::Mirrored, _) => mirrored(Self::by_pixels),
+            (Algorithm::Winograd, FORWARD) => Some(self.winograd(self.shape, 2)),
+            (Algorithm::Winograd, _) => mirrored(|costs, shape, _| costs.winograd(shape, 2)),
+            (Algorithm::Winograd4, FORWARD) => Some(self.winograd(self.shape, 4)),
+            (Algorithm::Winograd4, _) => mirrored(|costs, shape, _| costs.winograd(shape, 4)),
             (Algorithm::Depthwise, _) => Some(self.depthwise()),
             (Algorithm::Im2col | Algorithm::Pointwise, _) => Some(self.product(algorithm)),
         }
@@ -178,6 +185,16 @@ impl<'a> Costs<'a> {
         let vectors = Self::group(shape).1.div_ceil(self.lanes);
         let transposed = (shape.groups() * vectors * shape.out_pixels()) as f64 * TRANSPOSE;
         (vectors / 2) as f64 * wide + (vectors % 2) as f64 * thin + transposed
+    }
+
+    /// `(side + 2)²` products for each tile of `side²` outputs, and as many transforms.
+    fn winograd(&self, shape: &Conv2dShape, side: usize) -> f64 {
+        let (depth, maps, groups) = Self::group(shape);
+        let [rows, columns] = shape.output().map(|pixels| pixels.div_ceil(side));
+        let points = ((side + 2) * (side + 2)) as f64;
+        let pairs = (rows * columns) as f64 / (2 * self.lanes) as f64;
+        let column: f64 = even_parts(maps, ROWS).map(|block| Self::tile(block.len(), depth)).sum();
+        groups * pairs * points * (column + (depth + maps) as f64 * WINOGRAD_TRANSFORM)
     }
 
     /// A few cycles for each vector of products.

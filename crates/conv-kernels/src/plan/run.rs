@@ -6,6 +6,8 @@ use super::Conv2dPlan;
 use crate::conv::depthwise::Depthwise;
 use crate::conv::direct::{Direct, Overlays};
 use crate::conv::product::Product;
+use crate::conv::winograd::Winograd;
+use crate::simd::winograd::Tile;
 use crate::{Algorithm, Epilogue, Scalar, Scratch};
 
 /// One pass, with what it reads and what it writes.
@@ -32,6 +34,9 @@ impl<T: Scalar> Conv2dPlan<T> {
                     Algorithm::Channels => {
                         self.direct(batch).forward_by_channels(x, Overlays::straight(weight), epilogue, y, scratch);
                     }
+                    algorithm @ (Algorithm::Winograd | Algorithm::Winograd4) => {
+                        self.winograd(algorithm, 0, batch).forward(x, Overlays::straight(weight), epilogue, y, scratch);
+                    }
                     algorithm => self.product(algorithm, batch).forward(x, weight, epilogue, y, scratch),
                 }
             }
@@ -43,6 +48,9 @@ impl<T: Scalar> Conv2dPlan<T> {
                     Algorithm::Direct => self.direct(batch).input_gradient(dy, weight, dx, scratch),
                     Algorithm::Channels => self.mirror(batch).forward_by_channels(dy, overlays, bare, dx, scratch),
                     Algorithm::Mirrored => self.mirror(batch).forward_by_pixels(dy, overlays, bare, dx, scratch),
+                    algorithm @ (Algorithm::Winograd | Algorithm::Winograd4) => {
+                        self.winograd(algorithm, 1, batch).forward(dy, overlays, bare, dx, scratch);
+                    }
                     algorithm => self.product(algorithm, batch).input_gradient(dy, weight, dx, scratch),
                 }
             }
@@ -70,6 +78,9 @@ impl<T: Scalar> Conv2dPlan<T> {
             (Algorithm::Channels, 1) => self.mirror(batch).channels_scratch_len::<T>(),
             (Algorithm::Channels, _) => self.direct(batch).by_channels_scratch_len::<T>(),
             (Algorithm::Mirrored, _) => self.mirror(batch).pixels_scratch_len::<T>(),
+            (algorithm @ (Algorithm::Winograd | Algorithm::Winograd4), _) => {
+                self.winograd(algorithm, pass, batch).scratch_len::<T>()
+            }
             (algorithm, 2) => self.product(algorithm, batch).weight_gradient_scratch_len::<T>(),
             (algorithm, _) => self.product(algorithm, batch).scratch_len::<T>(),
         }
@@ -77,6 +88,13 @@ impl<T: Scalar> Conv2dPlan<T> {
 
     fn depthwise(&self, batch: usize) -> Depthwise<'_> {
         Depthwise::new(&self.shape, batch)
+    }
+
+    /// The forward pass of the shape, or of the mirrored one.
+    fn winograd(&self, algorithm: Algorithm, pass: usize, batch: usize) -> Winograd {
+        let tile = if algorithm == Algorithm::Winograd { Tile::Two } else { Tile::Four };
+        let straight = Winograd::new(self.shape, tile, batch, self.isa);
+        if pass == 0 { straight } else { straight.mirrored().expect("plans have no pass that its algorithm lacks") }
     }
 
     fn product(&self, algorithm: Algorithm, batch: usize) -> Product<'_> {

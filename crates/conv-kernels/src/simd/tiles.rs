@@ -129,7 +129,7 @@ impl Iterator for Vectors {
 ///
 /// `R` factors must be readable.
 #[inline(always)]
-unsafe fn outer<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
+pub(super) unsafe fn outer<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
     simd: S,
     factors: *const T,
     vectors: [S::Vector; N],

@@ -49,6 +49,30 @@ impl<'a, T: Scalar> Overlays<'a, T> {
         }
     }
 
+    /// Some channels of one overlay, element after element: `element_pitch` apart, and channels `pitch` apart.
+    pub(crate) fn gather(
+        &self,
+        shape: &Conv2dShape,
+        overlay: usize,
+        channels: Range<usize>,
+        gathered: &mut [T],
+        [element_pitch, pitch]: [usize; 2],
+    ) {
+        let elements = shape.kernel()[0] * shape.kernel()[1];
+        let (depth, maps) = (shape.taps() / elements, shape.out_channels() / shape.groups());
+        let (group, map) = (overlay / maps, overlay % maps);
+        for (index, channel) in channels.enumerate() {
+            let place = |element: usize| element * element_pitch + index * pitch;
+            if self.mirrored {
+                let weights = &self.weight[((group * depth + channel) * maps + map) * elements..][..elements];
+                weights.iter().rev().enumerate().for_each(|(element, &weight)| gathered[place(element)] = weight);
+            } else {
+                let weights = &self.weight[(overlay * depth + channel) * elements..][..elements];
+                weights.iter().enumerate().for_each(|(element, &weight)| gathered[place(element)] = weight);
+            }
+        }
+    }
+
     /// `(block of output channels, tap, output channel in it)`, for tiles whose vectors lie along the pixels.
     pub(super) fn pack(&self, shape: &Conv2dShape, packed: &mut [T]) {
         let maps = shape.out_channels() / shape.groups();

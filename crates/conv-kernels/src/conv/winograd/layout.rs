@@ -1,0 +1,187 @@
+//! How the tiles and channels of a convolution are gone through, and where they lie in the working memory.
+
+use std::ops::Range;
+
+use crate::Conv2dShape;
+use crate::scratch::aligned;
+use crate::simd::tiles::{ROWS, even_parts};
+use crate::simd::winograd::{TAPS, Tile};
+
+/// Output channels are cut at multiples of this, within which blocks of about equal height are formed.
+pub(super) const SECTION: usize = 4 * ROWS;
+
+/// Output channels whose products are made before they are transformed.
+pub(super) const SWEEP: usize = 4 * SECTION;
+
+/// Input channels whose kernels are brought side by side before they are transformed.
+pub(super) const GATHERED: usize = 64;
+
+/// Bytes that the transformed inputs and products of a band may take: about what a second cache holds.
+const BAND_BYTES: usize = 512 << 10;
+
+/// A band has at least so many tiles, where there are so many: the transformed kernels pass by once a band.
+const MIN_TILES: usize = 96;
+
+/// More tiles than this gain nothing.
+const MAX_TILES: usize = 192;
+
+/// What a band costs besides its products: see [`Layout::cost`].
+const BAND_COST: usize = 4;
+
+/// Follows from the shape and the instruction set alone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    pub(super) tile: Tile,
+    pub(super) groups: usize,
+    /// Input channels of a group.
+    pub(super) depth: usize,
+    /// Output channels of a group.
+    pub(super) maps: usize,
+    /// Rows of tiles of an image.
+    pub(super) rows: usize,
+    /// Columns of tiles of an image.
+    pub(super) columns: usize,
+    /// The most rows of tiles of a band, of one image or of several.
+    pub(super) band_rows: usize,
+    /// The most columns of tiles of a band.
+    pub(super) band_columns: usize,
+    /// From one channel's tiles to the next's.
+    pub(super) pitch: usize,
+    lanes: usize,
+}
+
+impl Layout {
+    /// For vectors of `lanes` elements of type `T`.
+    pub(super) fn new<T>(shape: &Conv2dShape, tile: Tile, lanes: usize) -> Self {
+        let (depth, maps) = (shape.in_channels() / shape.groups(), shape.out_channels() / shape.groups());
+        let [rows, columns] = shape.output().map(|size| size.div_ceil(tile.side()));
+        let bytes = tile.points() * (depth + maps.min(SWEEP)) * size_of::<T>();
+        let most = (BAND_BYTES / bytes).clamp(MIN_TILES, MAX_TILES);
+        let band_columns = even_parts(columns, most).map(|part| part.len()).max().unwrap_or(1);
+        let best = |&a: &usize, &b: &usize| {
+            (Self::cost(a * band_columns, lanes) * b).cmp(&(Self::cost(b * band_columns, lanes) * a))
+        };
+        let band_rows = (1..=most / band_columns).rev().min_by(best).unwrap_or(1);
+        let pitch = staggered::<T>(band_rows * band_columns + lanes);
+        Self { tile, groups: shape.groups(), depth, maps, rows, columns, band_rows, band_columns, pitch, lanes }
+    }
+
+    /// What a band of so many tiles costs: a pair of vectors 4, one alone 3, for it keeps the multipliers waiting.
+    fn cost(tiles: usize, lanes: usize) -> usize {
+        let vectors = tiles.div_ceil(lanes);
+        vectors / 2 * 4 + vectors % 2 * 3 + BAND_COST
+    }
+
+    /// Images that share a band, where there are so many.
+    pub(super) fn images(&self) -> usize {
+        self.band_rows.div_ceil(self.rows)
+    }
+
+    /// Elements of the transformed kernels of a block of output channels.
+    pub(super) fn block_len<T>(&self) -> usize {
+        aligned::<T>(ROWS * self.depth)
+    }
+
+    /// Blocks of all output channels.
+    pub(super) fn blocks(&self) -> usize {
+        self.groups * blocks_before(self.maps)
+    }
+
+    /// Blocks between two places where channels may be cut.
+    pub(super) fn blocks_of_unit(&self) -> usize {
+        if self.groups > 1 { blocks_before(self.maps) } else { blocks_before(SECTION) }
+    }
+
+    /// The output channels of a block: their group, and which of it.
+    pub(super) fn block(&self, index: usize) -> (usize, Range<usize>) {
+        let per_group = blocks_before(self.maps);
+        let (group, index) = (index / per_group, index % per_group);
+        let first = index / (SECTION / ROWS) * SECTION;
+        let mut parts = even_parts(SECTION.min(self.maps - first), ROWS);
+        let part = parts.nth(index % (SECTION / ROWS)).unwrap_or(0..0);
+        (group, first + part.start..first + part.end)
+    }
+
+    /// The blocks of some output channels of a group, which begin at a multiple of [`SECTION`].
+    pub(super) fn blocks_within(&self, group: usize, channels: &Range<usize>) -> Range<usize> {
+        let first = group * blocks_before(self.maps);
+        first + blocks_before(channels.start)..first + blocks_before(channels.end)
+    }
+
+    /// From one point's kernels to the next's.
+    pub(super) fn kernels_plane<T>(&self) -> usize {
+        staggered::<T>(self.blocks() * self.block_len::<T>())
+    }
+
+    /// From one point's inputs to the next's.
+    pub(super) fn inputs_plane<T>(&self) -> usize {
+        staggered::<T>(self.depth * self.pitch)
+    }
+
+    /// From one point's products to the next's.
+    pub(super) fn products_plane<T>(&self) -> usize {
+        staggered::<T>(self.maps.min(SWEEP) * self.pitch)
+    }
+
+    /// What a cell needs: inputs, products, and, one after the other, a strip of the image and rows of pixels.
+    pub(super) fn cell_lens<T>(&self) -> [usize; 3] {
+        let points = self.tile.points();
+        let strip_pitch = self.band_columns * self.tile.side() + 2;
+        let strip = self.tile.strip_len(self.band_rows.min(self.rows), strip_pitch, self.lanes);
+        let pixels = self.tile.side() * self.tile.side() * self.pitch;
+        let gathered = TAPS * GATHERED * ROWS;
+        let shared = aligned::<T>(strip.max(pixels).max(gathered));
+        [points * self.inputs_plane::<T>(), points * self.products_plane::<T>(), shared]
+    }
+}
+
+/// Blocks of the first `channels` of a group.
+fn blocks_before(channels: usize) -> usize {
+    channels / SECTION * (SECTION / ROWS) + (channels % SECTION).div_ceil(ROWS)
+}
+
+/// `len` rounded up to an odd number of cache lines: what lies so far apart does not compete for the same places in
+/// the cache.
+fn staggered<T>(len: usize) -> usize {
+    let line = aligned::<T>(1);
+    (len.div_ceil(line) | 1) * line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_follow_each_other_through_all_groups() {
+        for (groups, maps) in [(1, 1), (1, 64), (1, 24), (3, 13), (2, 50)] {
+            let shape = Conv2dShape::builder(groups, groups * maps, [9, 9], [3, 3]).groups(groups).build().unwrap();
+            let layout = Layout::new::<f32>(&shape, Tile::Two, 8);
+            let mut expected = 0;
+            for index in 0..layout.blocks() {
+                let (group, channels) = layout.block(index);
+                assert_eq!(group * maps + channels.start, expected);
+                assert!((1..=ROWS).contains(&channels.len()));
+                expected += channels.len();
+            }
+            assert_eq!(expected, groups * maps);
+            for first in (0..maps).step_by(SECTION) {
+                let blocks = layout.blocks_within(groups - 1, &(first..maps));
+                assert_eq!(layout.block(blocks.start), (groups - 1, layout.block(blocks.start).1));
+                assert_eq!(layout.block(blocks.start).1.start, first);
+                assert_eq!(blocks.end, layout.blocks());
+            }
+        }
+    }
+
+    #[test]
+    fn bands_fill_their_vectors() {
+        let of = |channels: usize, size: usize| {
+            let shape = Conv2dShape::builder(channels, channels, [size, size], [3, 3]).padding(1).build().unwrap();
+            let layout = Layout::new::<f32>(&shape, Tile::Two, 8);
+            (layout.band_rows, layout.band_columns)
+        };
+        assert_eq!(of(64, 56).0 * of(64, 56).1 % 16, 0);
+        assert_eq!(of(256, 14).0 * of(256, 14).1 % 16, 0);
+        assert!(of(8, 3000).1 <= MAX_TILES);
+    }
+}

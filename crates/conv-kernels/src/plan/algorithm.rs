@@ -1,0 +1,112 @@
+//! The algorithms of a plan, and what each can compute.
+
+use std::fmt;
+
+use super::mirrored;
+use crate::Conv2dShape;
+use crate::conv::direct::Geometry;
+use crate::conv::winograd::Winograd;
+use crate::simd::MAX_VECTOR;
+
+/// How a convolution is computed.
+///
+/// ```
+/// use conv_kernels::Algorithm;
+/// assert_eq!(Algorithm::Im2col.to_string(), "im2col");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// Underlays become the columns of a matrix, block by block, and the convolution a matrix product. For every
+    /// shape. Padding is multiplied like the zeros that it stands for: an infinite weight there gives NaN.
+    Im2col,
+    /// A matrix product straight on the image: for 1x1 kernels with stride 1 and no padding.
+    Pointwise,
+    /// Row by row: for groups of one input channel each, where a product would have a single row, or few.
+    Depthwise,
+    /// Straight on the image, by tiles whose vectors lie along the pixels of a row; the input gradient adds to each
+    /// underlay what its output pixel sends back. Padding is multiplied as by [`Algorithm::Im2col`].
+    Direct,
+    /// Straight on the image, by tiles whose vectors lie along the output channels; the input gradient is a full
+    /// convolution as the article has it, with vectors along the input channels. Padding is multiplied.
+    Channels,
+    /// The input gradient as a full convolution by [`Algorithm::Direct`]'s forward pass.
+    Mirrored,
+    /// Winograd's minimal filtering, F(2x2, 3x3): 16 products where the definition has 36. For 3x3 kernels with stride 1;
+    /// without the weight gradient. A NaN or an infinity spreads to all outputs of the tiles of 4x4 pixels that see it.
+    Winograd,
+    /// The same, F(4x4, 3x3): 36 products where the definition has 144. Its errors are several times as large, so a plan
+    /// never chooses it by itself.
+    Winograd4,
+}
+
+impl Algorithm {
+    /// Every algorithm there is.
+    pub const ALL: [Self; 8] = [
+        Self::Im2col,
+        Self::Pointwise,
+        Self::Depthwise,
+        Self::Direct,
+        Self::Channels,
+        Self::Mirrored,
+        Self::Winograd,
+        Self::Winograd4,
+    ];
+
+    /// Which passes of a shape it can compute: forward, input gradient, weight gradient.
+    pub(super) fn passes(self, shape: &Conv2dShape) -> [bool; 3] {
+        match self {
+            Self::Im2col => [true; 3],
+            Self::Pointwise => {
+                [shape.kernel() == [1, 1] && shape.stride() == [1, 1] && shape.input() == shape.output(); 3]
+            }
+            Self::Depthwise => [shape.groups() == shape.in_channels(); 3],
+            Self::Direct => {
+                let images = Geometry::fills_vectors(shape);
+                [images, images, Geometry::applies_to(shape) && shape.output()[1] >= MAX_VECTOR]
+            }
+            Self::Channels => {
+                let applies = Geometry::applies_to(shape);
+                [applies, mirrored(shape).is_some_and(|shape| Geometry::applies_to(&shape)), applies]
+            }
+            Self::Mirrored => [false, mirrored(shape).is_some_and(|shape| Geometry::fills_vectors(&shape)), false],
+            Self::Winograd | Self::Winograd4 => {
+                let applies = Winograd::applies_to(shape);
+                [applies, applies && mirrored(shape).is_some(), false]
+            }
+        }
+    }
+
+    /// Whether it is one of those in `conv::direct`.
+    pub(super) fn is_direct(self) -> bool {
+        matches!(self, Self::Direct | Self::Channels | Self::Mirrored)
+    }
+
+    pub(super) fn domain(self) -> &'static str {
+        match self {
+            Self::Im2col => "every shape",
+            Self::Pointwise => "1x1 kernels with stride 1 and no padding",
+            Self::Depthwise => "groups of one input channel each",
+            Self::Direct => "little padding, and outputs of at least 8 pixels",
+            Self::Channels => "little padding",
+            Self::Mirrored => "stride 1, less padding than the kernel covers, and inputs of at least 8 pixels",
+            Self::Winograd | Self::Winograd4 => "3x3 kernels with stride 1 and dilation 1",
+        }
+    }
+}
+
+/// `im2col`, `pointwise`, `depthwise`, `direct`, `channels`, `mirrored`, `winograd2`, `winograd4`.
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Im2col => "im2col",
+            Self::Pointwise => "pointwise",
+            Self::Depthwise => "depthwise",
+            Self::Direct => "direct",
+            Self::Channels => "channels",
+            Self::Mirrored => "mirrored",
+            Self::Winograd => "winograd2",
+            Self::Winograd4 => "winograd4",
+        })
+    }
+}

@@ -1,0 +1,178 @@
+//! Minimal filters `F(m, 3)`: `m` neighbouring outputs of a kernel of 3, from `n = m + 2` inputs, by `n` products.
+//!
+//! The inputs `d` and the kernel `g` are polynomials, their product is known from its values at `n - 1` points and its
+//! highest coefficient, and the filter is the transpose of that: `y = Aᵀ((G g) ⊙ (Bᵀ d))`. In two dimensions each
+//! transform is applied to columns, then to rows.
+
+use super::super::Simd;
+use crate::Scalar;
+
+/// One dimension of a filter: its three transforms, on vectors whose lanes are tiles of their own.
+pub(super) trait Filter<const M: usize, const N: usize> {
+    /// `G g`.
+    fn kernel<T: Scalar, S: Simd<T>>(simd: S, g: [S::Vector; 3]) -> [S::Vector; N];
+
+    /// `Bᵀ d`.
+    fn input<T: Scalar, S: Simd<T>>(simd: S, d: [S::Vector; N]) -> [S::Vector; N];
+
+    /// `Aᵀ p`.
+    fn output<T: Scalar, S: Simd<T>>(simd: S, p: [S::Vector; N]) -> [S::Vector; M];
+
+    /// Takes a row apart: the inputs of `LANES` tiles that begin `M` pixels apart, the first of them at `row`.
+    ///
+    /// # Safety
+    ///
+    /// `M · LANES + M` elements must be readable there.
+    unsafe fn split<T: Scalar, S: Simd<T>>(simd: S, row: *const T) -> [S::Vector; N];
+
+    /// Puts `LANES` tiles' outputs together: `M` vectors, side by side in the row.
+    fn join<T: Scalar, S: Simd<T>>(simd: S, outputs: [S::Vector; M]) -> [S::Vector; M];
+}
+
+/// `factor · a + b`.
+#[inline(always)]
+fn plus<T: Scalar, S: Simd<T>>(simd: S, factor: f64, a: S::Vector, b: S::Vector) -> S::Vector {
+    simd.mul_add(simd.splat(T::of(factor)), a, b)
+}
+
+/// `factor · a`.
+#[inline(always)]
+fn times<T: Scalar, S: Simd<T>>(simd: S, factor: f64, a: S::Vector) -> S::Vector {
+    simd.mul(simd.splat(T::of(factor)), a)
+}
+
+/// The even and the odd elements of a row.
+///
+/// # Safety
+///
+/// `2 · LANES` elements must be readable there.
+#[inline(always)]
+unsafe fn pairs<T: Scalar, S: Simd<T>>(simd: S, row: *const T) -> (S::Vector, S::Vector) {
+    // SAFETY: the caller promises them.
+    unsafe { simd.deinterleave(simd.load(row), simd.load(row.add(S::LANES))) }
+}
+
+/// Every fourth element of a row: from the first, the second, the third and the fourth on.
+///
+/// # Safety
+///
+/// `4 · LANES` elements must be readable there.
+#[inline(always)]
+unsafe fn fours<T: Scalar, S: Simd<T>>(simd: S, row: *const T) -> [S::Vector; 4] {
+    // SAFETY: the caller promises them.
+    let ((even, odd), (later_even, later_odd)) = unsafe { (pairs(simd, row), pairs(simd, row.add(2 * S::LANES))) };
+    let ((first, third), (second, fourth)) = (simd.deinterleave(even, later_even), simd.deinterleave(odd, later_odd));
+    [first, second, third, fourth]
+}
+
+/// F(2, 3) on the points 0, 1, -1, ∞. The halves that it needs are in `Aᵀ`, where the numbers that they halve are even
+/// if those that came in were integers: so it is exact on small integers, even if they count denormals.
+///
+/// ```text
+///      1  0  0        1  0 -1  0
+/// G =  1  1  1   Bᵀ = 0  1  1  0   Aᵀ = 1  ½  ½  0
+///      1 -1  1        0 -1  1  0        0  ½ -½  1
+///      0  0  1        0 -1  0  1
+/// ```
+pub(super) struct F2;
+
+impl Filter<2, 4> for F2 {
+    #[inline(always)]
+    fn kernel<T: Scalar, S: Simd<T>>(simd: S, [g0, g1, g2]: [S::Vector; 3]) -> [S::Vector; 4] {
+        let outer = simd.add(g0, g2);
+        [g0, simd.add(outer, g1), simd.sub(outer, g1), g2]
+    }
+
+    #[inline(always)]
+    fn input<T: Scalar, S: Simd<T>>(simd: S, [d0, d1, d2, d3]: [S::Vector; 4]) -> [S::Vector; 4] {
+        [simd.sub(d0, d2), simd.add(d1, d2), simd.sub(d2, d1), simd.sub(d3, d1)]
+    }
+
+    #[inline(always)]
+    fn output<T: Scalar, S: Simd<T>>(simd: S, [p0, p1, p2, p3]: [S::Vector; 4]) -> [S::Vector; 2] {
+        let half = simd.splat(T::of(0.5));
+        [simd.mul_add(half, simd.add(p1, p2), p0), simd.mul_add(half, simd.sub(p1, p2), p3)]
+    }
+
+    #[inline(always)]
+    unsafe fn split<T: Scalar, S: Simd<T>>(simd: S, row: *const T) -> [S::Vector; 4] {
+        // SAFETY: the caller promises `2 · LANES + 2` elements.
+        let ((d0, d1), (d2, d3)) = unsafe { (pairs(simd, row), pairs(simd, row.add(2))) };
+        [d0, d1, d2, d3]
+    }
+
+    #[inline(always)]
+    fn join<T: Scalar, S: Simd<T>>(simd: S, [even, odd]: [S::Vector; 2]) -> [S::Vector; 2] {
+        let (first, second) = simd.interleave(even, odd);
+        [first, second]
+    }
+}
+
+/// F(4, 3) on the points 0, 1, -1, ½, -2, ∞: points whose powers are small, and their inverses too.
+///
+/// ```text
+///                       1  -3/2  -2   3/2  1   0
+///      1    0    0      0   -1   1/2  5/2  1   0        1  1  1   1   1  0
+///     1/3  1/3  1/3     0    1  -5/2  1/2  1   0   Aᵀ = 0  1 -1  1/2 -2  0
+/// G = -1/3 1/3 -1/3     0   -2   -1    2   1   0        0  1  1  1/4  4  0
+///   -16/15 -8/15 -4/15  0   1/2  -1  -1/2  1   0        0  1 -1  1/8 -8  1
+///    1/15 -2/15 4/15    0    1  -3/2  -2  3/2  1
+///      0    0    1              (Bᵀ)
+/// ```
+pub(super) struct F4;
+
+impl Filter<4, 6> for F4 {
+    #[inline(always)]
+    fn kernel<T: Scalar, S: Simd<T>>(simd: S, [g0, g1, g2]: [S::Vector; 3]) -> [S::Vector; 6] {
+        let outer = simd.add(g0, g2);
+        // g(½) · 4 and g(-2)
+        let at_half = plus::<T, S>(simd, 4.0, g0, plus::<T, S>(simd, 2.0, g1, g2));
+        let at_minus_two = plus::<T, S>(simd, 4.0, g2, plus::<T, S>(simd, -2.0, g1, g0));
+        [
+            g0,
+            times::<T, S>(simd, 1.0 / 3.0, simd.add(outer, g1)),
+            times::<T, S>(simd, -1.0 / 3.0, simd.sub(outer, g1)),
+            times::<T, S>(simd, -4.0 / 15.0, at_half),
+            times::<T, S>(simd, 1.0 / 15.0, at_minus_two),
+            g2,
+        ]
+    }
+
+    #[inline(always)]
+    fn input<T: Scalar, S: Simd<T>>(simd: S, [d0, d1, d2, d3, d4, d5]: [S::Vector; 6]) -> [S::Vector; 6] {
+        let (odd, even) = (simd.sub(d3, d1), simd.sub(d4, d2));
+        [
+            plus::<T, S>(simd, 1.5, odd, simd.add(simd.sub(d0, d2), even)),
+            plus::<T, S>(simd, 1.5, simd.add(d2, d3), simd.add(even, odd)),
+            plus::<T, S>(simd, 1.5, simd.sub(d3, d2), simd.sub(even, odd)),
+            plus::<T, S>(simd, 2.0, odd, even),
+            plus::<T, S>(simd, -0.5, odd, even),
+            plus::<T, S>(simd, 1.5, even, simd.sub(simd.sub(d5, d3), odd)),
+        ]
+    }
+
+    #[inline(always)]
+    fn output<T: Scalar, S: Simd<T>>(simd: S, [p0, p1, p2, p3, p4, p5]: [S::Vector; 6]) -> [S::Vector; 4] {
+        let (sum, difference) = (simd.add(p1, p2), simd.sub(p1, p2));
+        [
+            simd.add(simd.add(p0, sum), simd.add(p3, p4)),
+            plus::<T, S>(simd, -2.0, p4, plus::<T, S>(simd, 0.5, p3, difference)),
+            plus::<T, S>(simd, 4.0, p4, plus::<T, S>(simd, 0.25, p3, sum)),
+            simd.add(plus::<T, S>(simd, -8.0, p4, plus::<T, S>(simd, 0.125, p3, difference)), p5),
+        ]
+    }
+
+    #[inline(always)]
+    unsafe fn split<T: Scalar, S: Simd<T>>(simd: S, row: *const T) -> [S::Vector; 6] {
+        // SAFETY: the caller promises `4 · LANES + 4` elements.
+        let ([d0, d1, d2, d3], [d4, d5, ..]) = unsafe { (fours(simd, row), fours(simd, row.add(4))) };
+        [d0, d1, d2, d3, d4, d5]
+    }
+
+    #[inline(always)]
+    fn join<T: Scalar, S: Simd<T>>(simd: S, [y0, y1, y2, y3]: [S::Vector; 4]) -> [S::Vector; 4] {
+        let ((e0, e1), (o0, o1)) = (simd.interleave(y0, y2), simd.interleave(y1, y3));
+        let ((a, b), (c, d)) = (simd.interleave(e0, o0), simd.interleave(e1, o1));
+        [a, b, c, d]
+    }
+}
