@@ -58,7 +58,11 @@ pub(crate) fn finish<T: Scalar>(epilogue: Epilogue<'_, T>, y: &mut ArrayViewMut3
 pub(crate) struct Partials {
     /// Partial gradients.
     lanes: usize,
-    /// Cells in all: lanes, each cut into channels.
+    /// What each consists of: rows, one an output channel (and some that fill groups up), and their length.
+    rows: [usize; 2],
+    /// Rows are cut at multiples of this.
+    unit: usize,
+    /// Cells in all: lanes, each cut into rows.
     cells: usize,
     /// Pieces that the batch is cut into.
     blocks: usize,
@@ -67,33 +71,55 @@ pub(crate) struct Partials {
 }
 
 impl Partials {
-    pub(crate) fn new<T: Scalar>(shape: &Conv2dShape, batch: usize, blocks: usize, cell_len: usize) -> Self {
+    /// Partial gradients of `rows`, `[how many, how long]`.
+    pub(crate) fn new<T: Scalar>(
+        shape: &Conv2dShape,
+        batch: usize,
+        blocks: usize,
+        cell_len: usize,
+        rows: [usize; 2],
+    ) -> Self {
         let cells = pass_lanes(shape, batch);
-        let affordable = (PARTIALS_BYTES / (shape.weight_len() * size_of::<T>())).clamp(1, MAX_LANES);
-        Self { lanes: cells.min(blocks).min(affordable).max(1), cells, blocks, cell_len: aligned::<T>(cell_len) }
+        let affordable = (PARTIALS_BYTES / (rows[0] * rows[1] * size_of::<T>()).max(1)).clamp(1, MAX_LANES);
+        Self {
+            lanes: cells.min(blocks).min(affordable).max(1),
+            rows,
+            unit: channel_unit(shape, rows[0], ENOUGH_ROWS),
+            cells,
+            blocks,
+            cell_len: aligned::<T>(cell_len),
+        }
+    }
+
+    /// Partial gradients that look like the weights.
+    pub(crate) fn of_weights<T: Scalar>(shape: &Conv2dShape, batch: usize, blocks: usize, cell_len: usize) -> Self {
+        Self::new::<T>(shape, batch, blocks, cell_len, [shape.out_channels(), shape.taps()])
+    }
+
+    /// Elements of all partial gradients.
+    fn len(&self) -> usize {
+        self.lanes * self.rows[0] * self.rows[1]
     }
 
     /// Scratch elements of the whole pass.
-    pub(crate) fn scratch_len<T: Scalar>(&self, shape: &Conv2dShape) -> usize {
-        aligned::<T>(self.lanes * shape.weight_len()) + self.cells * self.cell_len
+    pub(crate) fn scratch_len<T: Scalar>(&self) -> usize {
+        aligned::<T>(self.len()) + self.cells * self.cell_len
     }
 
-    /// `dweight += Σ`, where `work(blocks, first channel, partial, scratch)` adds the share of these blocks to
-    /// `partial`, rows `(channels, taps)` that start at zero.
-    pub(crate) fn add_to<T: Scalar>(
+    /// The sum of the partial gradients, where `work(blocks, first row, partial, scratch)` adds the share of these
+    /// blocks to rows that start at zero.
+    pub(crate) fn sum<'s, T: Scalar>(
         &self,
-        shape: &Conv2dShape,
-        dweight: &mut [T],
-        scratch: &mut [T],
+        scratch: &'s mut [T],
         work: &(impl Fn(Range<usize>, usize, ArrayViewMut2<'_, T>, &mut [T]) + Sync),
-    ) {
-        let (partials, cells) = scratch.split_at_mut(aligned::<T>(self.lanes * shape.weight_len()));
-        let partials = &mut partials[..self.lanes * shape.weight_len()];
+    ) -> &'s [T] {
+        let (partials, cells) = scratch.split_at_mut(aligned::<T>(self.len()));
+        let partials = &mut partials[..self.len()];
         partials.fill(T::ZERO);
 
-        let dim = [self.lanes, shape.out_channels(), shape.taps()];
-        let units = [1, channel_unit(shape, shape.out_channels(), ENOUGH_ROWS), shape.taps()];
-        let cuts = Cuts::new(self.cells, dim, units, [0, 1, 2]);
+        let [rows, row] = self.rows;
+        let dim = [self.lanes, rows, row];
+        let cuts = Cuts::new(self.cells, dim, [1, self.unit, row], [0, 1, 2]);
         let whole = Cell::whole(view3(dim, partials), cells);
         grid(whole, cuts, self.cell_len, &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
             for (lane, partial) in (cell.start[0]..).zip(cell.view.axis_iter_mut(Axis(0))) {
@@ -102,8 +128,8 @@ impl Partials {
             }
         });
 
-        add_tree(partials, shape.weight_len());
-        add(dweight, &partials[..shape.weight_len()]);
+        add_tree(partials, rows * row);
+        &partials[..rows * row]
     }
 }
 
@@ -123,7 +149,7 @@ fn add_tree<T: Scalar>(rows: &mut [T], len: usize) {
 }
 
 /// `to += from`.
-fn add<T: Scalar>(to: &mut [T], from: &[T]) {
+pub(crate) fn add<T: Scalar>(to: &mut [T], from: &[T]) {
     for (to, &from) in to.iter_mut().zip(from) {
         *to += from;
     }

@@ -7,7 +7,7 @@
 
 use ndarray::ArrayViewMut3;
 
-use super::{Partials, finish, pass_lanes, sum_of};
+use super::{Partials, add, finish, pass_lanes, sum_of};
 use crate::threads::{Cell, Cuts, grid, rows, view3};
 use crate::{Conv2dShape, Epilogue, Scalar};
 
@@ -25,12 +25,12 @@ impl<'a> Depthwise<'a> {
 
     /// Scratch elements for the weight gradient; the other passes need none.
     pub(crate) fn weight_gradient_scratch_len<T: Scalar>(&self) -> usize {
-        self.partials::<T>().scratch_len::<T>(self.shape)
+        self.partials::<T>().scratch_len::<T>()
     }
 
     /// One block is one output row of one image.
     fn partials<T: Scalar>(&self) -> Partials {
-        Partials::new::<T>(self.shape, self.batch, self.batch * self.shape.output()[0], 0)
+        Partials::of_weights::<T>(self.shape, self.batch, self.batch * self.shape.output()[0], 0)
     }
 
     /// Output channels of one input channel.
@@ -114,7 +114,7 @@ impl<'a> Depthwise<'a> {
     pub(crate) fn weight_gradient<T: Scalar>(&self, x: &[T], dy: &[T], dweight: &mut [T], scratch: &mut [T]) {
         let [kernel_rows, kernel_columns] = self.shape.kernel();
         let height = self.shape.output()[0];
-        self.partials::<T>().add_to(self.shape, dweight, scratch, &|blocks, first_map, mut partial, _| {
+        let sum = self.partials::<T>().sum(scratch, &|blocks, first_map, mut partial, _| {
             for (map, mut partial) in (first_map..).zip(partial.rows_mut()) {
                 for (image, row) in blocks.clone().map(|block| (block / height, block % height)) {
                     let gradients = self.gradient_row(dy, image, map, row);
@@ -130,6 +130,7 @@ impl<'a> Depthwise<'a> {
                 }
             }
         });
+        add(dweight, sum);
     }
 }
 

@@ -12,7 +12,7 @@ use std::ops::Range;
 use ndarray::{ArrayView2, ArrayViewMut2, ArrayViewMut3, Axis, s};
 
 use super::columns::{gather, scatter};
-use super::{ENOUGH_ROWS, Partials, channel_unit, finish, groups_within, pass_lanes};
+use super::{ENOUGH_ROWS, Partials, add, channel_unit, finish, groups_within, pass_lanes};
 use crate::scratch::aligned;
 use crate::threads::{Cell, Cuts, grid, view3};
 use crate::{Algorithm, Conv2dShape, Epilogue, Scalar};
@@ -86,7 +86,7 @@ impl<'a> Product<'a> {
 
     /// Scratch elements for the weight gradient.
     pub(crate) fn weight_gradient_scratch_len<T: Scalar>(&self) -> usize {
-        self.partials::<T>().scratch_len::<T>(self.shape)
+        self.partials::<T>().scratch_len::<T>()
     }
 
     /// `y = σ(W · columns + b)`, strip by strip.
@@ -170,7 +170,7 @@ impl<'a> Product<'a> {
     /// `dweight += Σ dy · columnsᵀ` over the blocks of the batch.
     pub(crate) fn weight_gradient<T: Scalar>(&self, x: &[T], dy: &[T], dweight: &mut [T], scratch: &mut [T]) {
         let (_, maps) = self.group();
-        self.partials::<T>().add_to(self.shape, dweight, scratch, &|blocks, first_map, mut partial, scratch| {
+        let sum = self.partials::<T>().sum(scratch, &|blocks, first_map, mut partial, scratch| {
             let (columns, gradients) = scratch.split_at_mut(self.block_lens::<T>().0);
             let all = self.blocks::<T>(0..self.batch, 0..self.shape.out_pixels());
             for block in all.skip(blocks.start).take(blocks.len()) {
@@ -184,13 +184,14 @@ impl<'a> Product<'a> {
                 }
             }
         });
+        add(dweight, sum);
     }
 
     /// How the weight gradient's blocks are shared out.
     fn partials<T: Scalar>(&self) -> Partials {
         let run = self.shape.out_pixels();
         let blocks = self.batch.div_ceil(self.together::<T>(run)) * run.div_ceil(self.columns::<T>());
-        Partials::new::<T>(self.shape, self.batch, blocks, self.block_len::<T>())
+        Partials::of_weights::<T>(self.shape, self.batch, blocks, self.block_len::<T>())
     }
 
     /// The overlays of the given output channels, one a row.

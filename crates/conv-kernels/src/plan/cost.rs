@@ -29,7 +29,7 @@ const FIRST_CACHE: usize = 32 << 10;
 const SECOND_CACHE_LOAD: f64 = 1.3;
 
 /// One point of the transforms of a channel, for a pair of vectors of tiles.
-const WINOGRAD_TRANSFORM: f64 = 9.0;
+const WINOGRAD_TRANSFORM: f64 = 19.0;
 
 /// Moving a pixel into a border of zeros; apart from its neighbours, where the overlay slides by more than one.
 const COPY: f64 = 0.4;
@@ -194,7 +194,7 @@ impl<'a> Costs<'a> {
         let points = ((side + 2) * (side + 2)) as f64;
         let pairs = (rows * columns) as f64 / (2 * self.lanes) as f64;
         let column: f64 = even_parts(maps, ROWS).map(|block| Self::tile(block.len(), depth)).sum();
-        groups * pairs * points * (column + (depth + maps) as f64 * WINOGRAD_TRANSFORM)
+        groups * pairs * points * (1.15 * column + (depth + maps) as f64 * WINOGRAD_TRANSFORM)
     }
 
     /// A few cycles for each vector of products.

@@ -2,7 +2,7 @@
 
 use super::channels::{TALL, block_widths};
 use super::tiles::{ROWS, Runs, even_parts, with_rows};
-use super::{Op, Simd};
+use super::{MAX_VECTOR, Op, Simd};
 use crate::Scalar;
 
 /// Weight gradient of a strip, vectors along the output channels.
@@ -145,6 +145,49 @@ impl<T: Scalar> AlongChannels<'_, T> {
                 unsafe {
                     let sum = self.sums.as_mut_ptr().add(first + (r * N + n) * S::LANES);
                     simd.store(simd.add(simd.load(sum), sums[r][n]), sum);
+                }
+            }
+        }
+    }
+}
+
+/// `weight (channel, tap) += sums`, as [`AlongChannels`] leaves them.
+pub(crate) struct AddTransposed<'a, T> {
+    pub(crate) sums: &'a [T],
+    pub(crate) taps: usize,
+    pub(crate) weight: &'a mut [T],
+}
+
+impl<T: Scalar> Op<T> for AddTransposed<'_, T> {
+    #[inline(always)]
+    fn eval<S: Simd<T>>(self, simd: S) {
+        let channels = self.weight.len() / self.taps;
+        assert_eq!(self.sums.len(), channels.next_multiple_of(S::LANES) * self.taps, "sums for all weights");
+        let mut square = [T::ZERO; MAX_VECTOR * MAX_VECTOR];
+        let mut block = self.sums;
+        for (first, width) in (0..channels).step_by(2 * S::LANES).zip(block_widths(channels, S::LANES)) {
+            let (sums, rest) = block.split_at(width * self.taps);
+            block = rest;
+            for (column, tap) in (0..width)
+                .step_by(S::LANES)
+                .flat_map(|column| (0..self.taps).step_by(S::LANES).map(move |tap| (column, tap)))
+            {
+                let taps = S::LANES.min(self.taps - tap);
+                let channels = first + column..channels.min(first + column + S::LANES);
+                if taps == S::LANES {
+                    // SAFETY: `taps` rows of `width` sums follow, and the square holds the largest there is.
+                    unsafe {
+                        let from = sums.as_ptr().add(tap * width + column);
+                        simd.transpose(from, width, square.as_mut_ptr(), MAX_VECTOR);
+                    }
+                } else {
+                    for (row, lane) in (0..taps).flat_map(|row| (0..S::LANES).map(move |lane| (row, lane))) {
+                        square[lane * MAX_VECTOR + row] = sums[(tap + row) * width + column + lane];
+                    }
+                }
+                for (channel, row) in channels.zip(square.chunks_exact(MAX_VECTOR)) {
+                    let weight = &mut self.weight[channel * self.taps + tap..][..taps];
+                    weight.iter_mut().zip(row).for_each(|(weight, &sum)| *weight += sum);
                 }
             }
         }

@@ -2,14 +2,13 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayViewMut2, s};
+use ndarray::s;
 
 use super::Direct;
 use crate::Scalar;
 use crate::conv::{Partials, groups_within, pass_lanes};
 use crate::scratch::aligned;
-use crate::simd::channels::block_widths;
-use crate::simd::gradient::{AlongChannels, AlongPixels, transposed_len};
+use crate::simd::gradient::{AddTransposed, AlongChannels, AlongPixels, transposed_len};
 
 /// Pixels whose gradients, two vectors of channels each, half fill the first cache.
 const PIXELS: usize = 256;
@@ -18,15 +17,11 @@ const PIXELS: usize = 256;
 #[derive(Clone, Copy)]
 struct Way {
     /// Output rows of a strip.
-    rows: usize,
-    /// Scratch elements of a cell: a copied strip, the sums of a group, a buffer.
-    lens: [usize; 3],
-}
-
-impl Way {
-    fn cell_len(&self) -> usize {
-        self.lens.into_iter().sum()
-    }
+    strip: usize,
+    /// The sums: rows of a group, one an output channel or a few more, and their length.
+    sums: [usize; 2],
+    /// Scratch elements of a cell: a copied strip, and a buffer.
+    lens: [usize; 2],
 }
 
 /// A strip of an image with the gradients of some output channels there.
@@ -42,44 +37,40 @@ impl Direct<'_> {
     /// With vectors along the pixels: the sums are vectors, and the buffer is a mask.
     fn by_pixels<T: Scalar>(&self) -> Way {
         let (lanes, width) = (self.isa.lanes::<T>(), self.shape.output()[1]);
-        let sums = aligned::<T>(self.group().1 * self.shape.taps() * lanes);
-        Way { rows: self.geometry.rows(), lens: [self.copy_len::<T>(), sums, aligned::<T>(width + lanes)] }
+        let sums = [self.group().1, self.shape.taps() * lanes];
+        Way { strip: self.geometry.rows(), sums, lens: [self.copy_len::<T>(), aligned::<T>(width + lanes)] }
     }
 
     /// With vectors along the output channels: the buffer is a block of transposed gradients.
     fn by_channels<T: Scalar>(&self) -> Way {
         let (lanes, width) = (self.isa.lanes::<T>(), self.shape.output()[1]);
-        let rows = (PIXELS / width).clamp(1, self.geometry.rows());
-        let sums = aligned::<T>(self.group().1.next_multiple_of(lanes) * self.shape.taps());
-        Way { rows, lens: [self.copy_len::<T>(), sums, aligned::<T>(transposed_len(rows * width, lanes))] }
+        let strip = (PIXELS / width).clamp(1, self.geometry.rows());
+        let sums = [self.group().1.next_multiple_of(lanes), self.shape.taps()];
+        Way { strip, sums, lens: [self.copy_len::<T>(), aligned::<T>(transposed_len(strip * width, lanes))] }
     }
 
     /// Scratch elements for the weight gradient with vectors along the pixels.
     pub(crate) fn by_pixels_scratch_len<T: Scalar>(&self) -> usize {
-        self.partials::<T>(self.by_pixels::<T>()).0.scratch_len::<T>(self.shape)
+        self.partials::<T>(self.by_pixels::<T>()).0.scratch_len::<T>()
     }
 
     /// Scratch elements for the weight gradient with vectors along the output channels.
     pub(crate) fn by_channels_scratch_len<T: Scalar>(&self) -> usize {
-        self.partials::<T>(self.by_channels::<T>()).0.scratch_len::<T>(self.shape)
+        self.partials::<T>(self.by_channels::<T>()).0.scratch_len::<T>()
     }
 
     /// `dweight += Σ x · dy`, strip by strip, with vectors along the pixels.
     pub(crate) fn weight_gradient_by_pixels<T: Scalar>(&self, x: &[T], dy: &[T], dweight: &mut [T], scratch: &mut [T]) {
         let (lanes, map_len) = (self.isa.lanes::<T>(), self.shape.out_pixels());
-        let add = |strip: Strip<'_, T>, sums: &mut [T], mask: &mut [T]| {
+        let sum = self.sum_strips(self.by_pixels::<T>(), [x, dy], scratch, &|strip, sums, mask| {
             let (taps, runs) = (self.geometry.taps(), self.geometry.separate_runs(self.shape, strip.rows));
             runs.write_mask(lanes, mask, &mut || true);
-            let sums = &mut sums[..strip.channels * taps.len() * lanes];
             let Strip { underlays: image, dy: maps, channels, .. } = strip;
             T::run(self.isa, AlongPixels { image, taps, runs, mask, maps, map_len, channels, sums });
-        };
-        let finish = |sums: &[T], mut partial: ArrayViewMut2<'_, T>| {
-            for (partial, sums) in partial.iter_mut().zip(sums.chunks_exact(lanes)) {
-                *partial += sums.iter().fold(T::ZERO, |total, &sum| total + sum);
-            }
-        };
-        self.weight_gradient(self.by_pixels::<T>(), [x, dy], dweight, scratch, &add, &finish);
+        });
+        for (dweight, sum) in dweight.iter_mut().zip(sum.chunks_exact(lanes)) {
+            *dweight += sum.iter().fold(T::ZERO, |total, &sum| total + sum);
+        }
     }
 
     /// `dweight += Σ x · dy`, strip by strip, with vectors along the output channels.
@@ -90,63 +81,53 @@ impl Direct<'_> {
         dweight: &mut [T],
         scratch: &mut [T],
     ) {
-        let (lanes, map_len) = (self.isa.lanes::<T>(), self.shape.out_pixels());
-        let add = |strip: Strip<'_, T>, sums: &mut [T], transposed: &mut [T]| {
+        let (maps, map_len) = (self.group().1, self.shape.out_pixels());
+        let way = self.by_channels::<T>();
+        let sum = self.sum_strips(way, [x, dy], scratch, &|strip, sums, transposed| {
             let (taps, runs) = (self.geometry.taps(), self.geometry.separate_runs(self.shape, strip.rows));
-            let sums = &mut sums[..strip.channels.next_multiple_of(lanes) * taps.len()];
             let Strip { underlays: image, dy: maps, channels, .. } = strip;
             T::run(self.isa, AlongChannels { image, taps, runs, maps, map_len, channels, transposed, sums });
-        };
-        let finish = |sums: &[T], mut partial: ArrayViewMut2<'_, T>| {
-            let ((channels, taps), mut sums) = (partial.dim(), sums);
-            for (first, width) in (0..channels).step_by(2 * lanes).zip(block_widths(channels, lanes)) {
-                let (block, rest) = sums.split_at(width * taps);
-                sums = rest;
-                for channel in first..(first + width).min(channels) {
-                    let of_channel = block[channel - first..].iter().step_by(width);
-                    partial.row_mut(channel).iter_mut().zip(of_channel).for_each(|(partial, &sum)| *partial += sum);
-                }
-            }
-        };
-        self.weight_gradient(self.by_channels::<T>(), [x, dy], dweight, scratch, &add, &finish);
+        });
+        let taps = self.shape.taps();
+        for (dweight, sum) in dweight.chunks_exact_mut(maps * taps).zip(sum.chunks_exact(way.sums[0] * taps)) {
+            T::run(self.isa, AddTransposed { sums: sum, taps, weight: dweight });
+        }
     }
 
     /// How the strips are shared out, and how many an image has.
     fn partials<T: Scalar>(&self, way: Way) -> (Partials, usize) {
         let height = self.shape.output()[0];
         let wanted = pass_lanes(self.shape, self.batch).div_ceil(self.batch.max(1));
-        let strips = height.div_ceil(way.rows).max(wanted).min(height);
-        (Partials::new::<T>(self.shape, self.batch, self.batch * strips, way.cell_len()), strips)
+        let strips = height.div_ceil(way.strip).max(wanted).min(height);
+        let rows = [self.shape.groups() * way.sums[0], way.sums[1]];
+        (Partials::new::<T>(self.shape, self.batch, self.batch * strips, way.lens[0] + way.lens[1], rows), strips)
     }
 
-    /// `dweight += ` the sums of all strips: `add(strip, sums, buffer)` adds up those of a cell, group by group, and
-    /// `finish(sums, partial)` brings them into the order of the weights.
-    fn weight_gradient<T: Scalar>(
+    /// The sums of all strips, of which `add(strip, sums, buffer)` adds one to those of some channels of a group.
+    fn sum_strips<'s, T: Scalar>(
         &self,
         way: Way,
         [x, dy]: [&[T]; 2],
-        dweight: &mut [T],
-        scratch: &mut [T],
+        scratch: &'s mut [T],
         add: &(impl Fn(Strip<'_, T>, &mut [T], &mut [T]) + Sync),
-        finish: &(impl Fn(&[T], ArrayViewMut2<'_, T>) + Sync),
-    ) {
+    ) -> &'s [T] {
         let ((_, maps), [height, width]) = (self.group(), self.shape.output());
         let (partials, strips) = self.partials::<T>(way);
-        partials.add_to(self.shape, dweight, scratch, &|blocks, first_map, mut partial, scratch| {
-            let (copy, rest) = scratch.split_at_mut(way.lens[0]);
-            let (sums, buffer) = rest.split_at_mut(way.lens[1]);
-            for (group, within) in groups_within(first_map..first_map + partial.nrows(), maps) {
-                sums.fill(T::ZERO);
-                let maps = group * maps + within.start..group * maps + within.end;
+        partials.sum(scratch, &|blocks, first_row, mut partial, scratch| {
+            let (copy, buffer) = scratch.split_at_mut(way.lens[0]);
+            for (group, within) in groups_within(first_row..first_row + partial.nrows(), way.sums[0]) {
+                let first = group * way.sums[0] + within.start - first_row;
+                let mut sums = partial.slice_mut(s![first..first + within.len(), ..]);
+                let sums = sums.as_slice_mut().expect("whole rows are contiguous");
+                let maps = group * maps + within.start..group * maps + within.end.min(maps);
                 for (image, strip) in blocks.clone().map(|block| (block / strips, block % strips)) {
                     let rows = strip * height / strips..(strip + 1) * height / strips;
                     let underlays = self.underlays(x, image, group, &rows, copy);
                     let dy = &self.maps_of(dy, image, &maps)[rows.start * width..];
                     add(Strip { underlays, dy, channels: maps.len(), rows: rows.len() }, sums, buffer);
                 }
-                finish(sums, partial.slice_mut(s![maps.start - first_map..maps.end - first_map, ..]));
             }
-        });
+        })
     }
 
     /// The gradients of some output channels of an image.
