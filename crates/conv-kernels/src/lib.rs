@@ -13,6 +13,7 @@ mod scratch;
 mod shape;
 mod signal;
 mod simd;
+mod sweep;
 mod threads;
 mod vecmath;
 

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use crate::conv::depthwise;
 use crate::conv::direct::Geometry;
 use crate::conv::{bias_gradient, pass_lanes};
 use crate::simd::Isa;
@@ -112,6 +113,8 @@ pub struct Conv2dPlan<T: Scalar> {
     direct: Option<Geometry>,
     /// What [`Algorithm::Mirrored`] does.
     mirror: Option<(Conv2dShape, Geometry)>,
+    /// What [`Algorithm::Depthwise`] computes once.
+    depthwise: Option<depthwise::Geometry>,
     element: PhantomData<T>,
 }
 
@@ -154,7 +157,9 @@ impl<T: Scalar> Conv2dPlan<T> {
         let direct = straight.then(|| geometry(&shape));
         let mirror = mirrored(&shape).filter(|_| passes[1].is_direct() && passes[1] != Algorithm::Direct);
         let mirror = mirror.map(|mirror| (mirror, geometry(&mirror)));
-        Ok(Self { shape, passes, reason, isa, direct, mirror, element: PhantomData })
+        let depthwise = passes.contains(&Algorithm::Depthwise);
+        let depthwise = depthwise.then(|| depthwise::Geometry::new::<T>(&shape, isa.lanes::<T>()));
+        Ok(Self { shape, passes, reason, isa, direct, mirror, depthwise, element: PhantomData })
     }
 
     /// The algorithms of the forward pass, the input gradient and the weight gradient.

@@ -9,6 +9,7 @@ pub(crate) mod channels;
 pub(crate) mod gemm;
 pub(crate) mod gradient;
 pub(crate) mod machine;
+pub(crate) mod plane;
 pub(crate) mod portable;
 pub(crate) mod product;
 pub(crate) mod tiles;

@@ -1,36 +1,64 @@
-//! Convolutions row by row, without a column matrix: [`Algorithm::Depthwise`](crate::Algorithm::Depthwise).
+//! Convolutions of one channel at a time: [`Algorithm::Depthwise`](crate::Algorithm::Depthwise).
 //!
-//! Where each overlay sees one channel, a matrix product would have a single row, or few. Instead, each overlay element
-//! takes its row of the image, scales it, and adds it to its row of the feature map.
+//! ```text
+//! forward:          y[map]     = σ(x[channel] ⋆ weight[map] + bias[map])
+//! input gradient:   dx[channel] = Σ over its maps of dy[map], in a border of zeros ⋆ weight[map], turned by 180°
+//! weight gradient:  dweight[map] = Σ over images and strips of x[channel] ⋆ dy[map]
+//! ```
 //!
-//! Both passes that write images add in the order of the reference, so they have its bits.
+//! Where each overlay sees one channel, a matrix product would have a single row, or few. Instead, overlays sweep over
+//! planes: [`crate::sweep`] has the borders, `simd::plane` the tiles. Each plane is read about once, so small overlays
+//! are as fast as the memory.
+//!
+//! The images' sums are chains of multiply-adds in the order of the definition. Padding is skipped as the definition
+//! has it: where a NaN shows that a zero of the border has met an infinity, or could meet one, the sums are formed again,
+//! row by row.
+
+mod geometry;
+mod rows;
+
+use std::ops::Range;
 
 use ndarray::ArrayViewMut3;
 
-use super::{Partials, add, finish, pass_lanes, sum_of};
-use crate::threads::{Cell, Cuts, grid, rows, view3};
+pub(crate) use geometry::Geometry;
+
+use super::{Partials, add, finish, pass_lanes};
+use crate::scratch::aligned;
+use crate::simd::Isa;
+use crate::simd::gradient::AlongPixels;
+use crate::simd::plane::gradient::Collect;
+use crate::simd::tiles::Runs;
+use crate::sweep::{STRIP_UNIT, Track};
+use crate::threads::{Cell, Cuts, grid, rows as runs, view3};
 use crate::{Conv2dShape, Epilogue, Scalar};
 
 /// One pass of a convolution whose groups have one input channel each.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Depthwise<'a> {
     shape: &'a Conv2dShape,
+    geometry: &'a Geometry,
     batch: usize,
+    isa: Isa,
 }
 
 impl<'a> Depthwise<'a> {
-    pub(crate) fn new(shape: &'a Conv2dShape, batch: usize) -> Self {
-        Self { shape, batch }
+    pub(crate) fn new(shape: &'a Conv2dShape, geometry: &'a Geometry, batch: usize, isa: Isa) -> Self {
+        Self { shape, geometry, batch, isa }
     }
 
-    /// Scratch elements for the weight gradient; the other passes need none.
-    pub(crate) fn weight_gradient_scratch_len<T: Scalar>(&self) -> usize {
-        self.partials::<T>().scratch_len::<T>()
+    /// Scratch elements for the most demanding of the three passes.
+    pub(crate) fn scratch_len<T: Scalar>(&self) -> usize {
+        let forward = self.geometry.forward.scratch_len::<T>();
+        let backward = self.backward_lens::<T>().into_iter().sum();
+        let images = pass_lanes(self.shape, self.batch) * forward.max(backward);
+        images.max(self.partials::<T>().0.scratch_len::<T>())
     }
 
-    /// One block is one output row of one image.
-    fn partials<T: Scalar>(&self) -> Partials {
-        Partials::of_weights::<T>(self.shape, self.batch, self.batch * self.shape.output()[0], 0)
+    /// Scratch elements of a cell of the input gradient: the turned overlays, and what they sweep in.
+    fn backward_lens<T: Scalar>(&self) -> [usize; 2] {
+        let sweep = self.geometry.backward.as_ref().map_or(0, Track::scratch_len::<T>);
+        [aligned::<T>(self.multiplier() * self.shape.taps()), sweep]
     }
 
     /// Output channels of one input channel.
@@ -38,115 +66,161 @@ impl<'a> Depthwise<'a> {
         self.shape.out_channels() / self.shape.in_channels()
     }
 
-    /// Row `row` of channel `channel` of image `image` of the input.
-    fn input_row<'x, T>(&self, x: &'x [T], image: usize, channel: usize, row: usize) -> &'x [T] {
-        let [height, width] = self.shape.input();
-        let first = ((image * self.shape.in_channels() + channel) * height + row) * width;
-        &x[first..first + width]
+    /// The channel under feature map `map` of an image.
+    fn plane<'x, T>(&self, x: &'x [T], image: usize, map: usize) -> &'x [T] {
+        let first = image * self.shape.in_channels() + map / self.multiplier();
+        &x[first * self.shape.in_pixels()..][..self.shape.in_pixels()]
     }
 
-    /// Row `row` of channel `channel` of image `image` of the output's gradient.
-    fn gradient_row<'y, T>(&self, dy: &'y [T], image: usize, channel: usize, row: usize) -> &'y [T] {
-        let [height, width] = self.shape.output();
-        let first = ((image * self.shape.out_channels() + channel) * height + row) * width;
-        &dy[first..first + width]
+    /// How the rows of `dim` planes are cut.
+    fn cuts(&self, dim: [usize; 3], width: usize) -> Cuts {
+        Cuts::new(pass_lanes(self.shape, self.batch), dim, [1, 1, STRIP_UNIT * width], [0, 1, 2])
     }
 
-    /// `y = σ(x ⋆ w + b)`, one row of a feature map after the other.
-    pub(crate) fn forward<T: Scalar>(&self, x: &[T], weight: &[T], epilogue: Epilogue<'_, T>, y: &mut [T]) {
-        let [kernel_rows, kernel_columns] = self.shape.kernel();
-        let width = self.shape.output()[1];
+    /// `y = σ(x ⋆ w + b)`.
+    pub(crate) fn forward<T: Scalar>(
+        &self,
+        x: &[T],
+        weight: &[T],
+        epilogue: Epilogue<'_, T>,
+        y: &mut [T],
+        scratch: &mut [T],
+    ) {
+        let (track, taps, width) = (&self.geometry.forward, self.shape.taps(), self.shape.output()[1]);
         let dim = [self.batch, self.shape.out_channels(), self.shape.out_pixels()];
-        let cuts = Cuts::new(pass_lanes(self.shape, self.batch), dim, [1, 1, width], [0, 1, 2]);
-        grid(Cell::whole(view3(dim, y), &mut []), cuts, 0, &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
+        let (whole, cuts) = (Cell::whole(view3(dim, y), scratch), self.cuts(dim, width));
+        grid(whole, cuts, track.scratch_len::<T>(), &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
             let first_row = cell.start[2] / width;
-            for ([image, map], y) in rows(&mut cell.view, cell.start) {
-                let overlay = &weight[map * self.shape.taps()..][..self.shape.taps()];
-                for (row, y) in (first_row..).zip(y.chunks_exact_mut(width)) {
-                    y.fill(T::ZERO);
-                    for i in 0..kernel_rows {
-                        let Some(line) = self.shape.reach(0, i).input(row) else { continue };
-                        let line = self.input_row(x, image, map / self.multiplier(), line);
-                        for j in 0..kernel_columns {
-                            let reach = self.shape.reach(1, j);
-                            let y = &mut y[reach.outputs.clone()];
-                            let line = &line[reach.first..];
-                            add_scaled(y, 1, overlay[i * kernel_columns + j], line, reach.stride);
-                        }
-                    }
+            for ([image, map], y) in runs(&mut cell.view, cell.start) {
+                let (plane, overlay) = (self.plane(x, image, map), &weight[map * taps..][..taps]);
+                let epilogue = Epilogue { bias: epilogue.bias.map(|bias| &bias[map..=map]), ..epilogue };
+                if track.copies() && !finite(overlay) {
+                    rows::forward(self.shape, self.isa, plane, overlay, first_row, y);
+                    finish(epilogue, &mut view3([1, 1, y.len()], y), 0);
+                } else {
+                    track.sweep(self.isa, plane, overlay, epilogue, first_row, y, cell.scratch);
                 }
             }
-            finish(epilogue, &mut cell.view, cell.start[1]);
         });
     }
 
-    /// `dx`: each input row collects what the rows of the feature maps above it send back.
-    pub(crate) fn input_gradient<T: Scalar>(&self, dy: &[T], weight: &[T], dx: &mut [T]) {
-        let [kernel_rows, kernel_columns] = self.shape.kernel();
-        let width = self.shape.input()[1];
+    /// `dx`: each pixel collects what the feature maps above it send back.
+    pub(crate) fn input_gradient<T: Scalar>(&self, dy: &[T], weight: &[T], dx: &mut [T], scratch: &mut [T]) {
+        let (width, pixels) = (self.shape.input()[1], self.shape.out_pixels());
+        let (maps, taps) = (self.multiplier(), self.shape.taps());
         let dim = [self.batch, self.shape.in_channels(), self.shape.in_pixels()];
-        let cuts = Cuts::new(pass_lanes(self.shape, self.batch), dim, [1, 1, width], [0, 1, 2]);
-        grid(Cell::whole(view3(dim, dx), &mut []), cuts, 0, &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
+        let (whole, cuts) = (Cell::whole(view3(dim, dx), scratch), self.cuts(dim, width));
+        let lens = self.backward_lens::<T>();
+        grid(whole, cuts, lens.into_iter().sum(), &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
             let first_row = cell.start[2] / width;
-            for ([image, channel], dx) in rows(&mut cell.view, cell.start) {
-                dx.fill(T::ZERO);
-                for map in channel * self.multiplier()..(channel + 1) * self.multiplier() {
-                    let overlay = &weight[map * self.shape.taps()..][..self.shape.taps()];
-                    for (row, dx) in (first_row..).zip(dx.chunks_exact_mut(width)) {
-                        // The last element of the overlay reaches a pixel first, when the overlay slides.
-                        for i in (0..kernel_rows).rev() {
-                            let Some(line) = self.shape.reach(0, i).output(row) else { continue };
-                            let line = self.gradient_row(dy, image, map, line);
-                            for j in (0..kernel_columns).rev() {
-                                let reach = self.shape.reach(1, j);
-                                let line = &line[reach.outputs.clone()];
-                                let dx = &mut dx[reach.first..];
-                                add_scaled(dx, reach.stride, overlay[i * kernel_columns + j], line, 1);
-                            }
+            let (turned, scratch) = cell.scratch.split_at_mut(lens[0]);
+            let turned = &mut turned[..maps * taps];
+            for ([image, channel], dx) in runs(&mut cell.view, cell.start) {
+                let overlays = &weight[channel * maps * taps..][..maps * taps];
+                let first = image * self.shape.out_channels() + channel * maps;
+                let dy = &dy[first * pixels..][..maps * pixels];
+                match &self.geometry.backward {
+                    Some(track) if finite(overlays) => {
+                        for (turned, overlay) in turned.chunks_exact_mut(taps).zip(overlays.chunks_exact(taps)) {
+                            turned.iter_mut().zip(overlay.iter().rev()).for_each(|(to, &weight)| *to = weight);
                         }
+                        track.sweep(self.isa, dy, turned, Epilogue::none(), first_row, dx, scratch);
                     }
+                    _ => rows::input_gradient(self.shape, self.isa, dy, overlays, first_row, dx),
                 }
             }
         });
     }
 
-    /// `dweight += Σ x · dy`, over the rows of all feature maps.
-    pub(crate) fn weight_gradient<T: Scalar>(&self, x: &[T], dy: &[T], dweight: &mut [T], scratch: &mut [T]) {
-        let [kernel_rows, kernel_columns] = self.shape.kernel();
+    /// How the strips are shared out, and how many an image has.
+    fn partials<T: Scalar>(&self) -> (Partials, usize) {
         let height = self.shape.output()[0];
-        let sum = self.partials::<T>().sum(scratch, &|blocks, first_map, mut partial, _| {
-            for (map, mut partial) in (first_map..).zip(partial.rows_mut()) {
-                for (image, row) in blocks.clone().map(|block| (block / height, block % height)) {
-                    let gradients = self.gradient_row(dy, image, map, row);
-                    for i in 0..kernel_rows {
-                        let Some(line) = self.shape.reach(0, i).input(row) else { continue };
-                        let line = self.input_row(x, image, map / self.multiplier(), line);
-                        for j in 0..kernel_columns {
-                            let reach = self.shape.reach(1, j);
-                            let gradients = &gradients[reach.outputs.clone()];
-                            partial[i * kernel_columns + j] += dot(gradients, &line[reach.first..], reach.stride);
-                        }
+        let wanted = pass_lanes(self.shape, self.batch).div_ceil(self.batch.max(1));
+        let strips = height.div_ceil(self.geometry.forward.strip()).max(wanted).min(height);
+        let len = self.gradient_lens::<T>().into_iter().sum();
+        (Partials::of_weights::<T>(self.shape, self.batch, self.batch * strips, len), strips)
+    }
+
+    /// Scratch elements of a cell of the weight gradient: a strip's copy, its gradients where they are narrower than a
+    /// vector, a mask, and the sums.
+    fn gradient_lens<T: Scalar>(&self) -> [usize; 4] {
+        let (track, lanes) = (&self.geometry.forward, self.isa.lanes::<T>());
+        let narrow = if self.is_narrow() { track.strip() * track.width() } else { 0 };
+        let lens = [narrow, track.width() + lanes, self.shape.taps() * lanes].map(aligned::<T>);
+        [track.copy_len::<T>(), lens[0], lens[1], lens[2]]
+    }
+
+    /// Whether a row of a feature map does not fill a vector.
+    fn is_narrow(&self) -> bool {
+        self.geometry.forward.width() > self.shape.output()[1]
+    }
+
+    /// `dweight += Σ x · dy`, strip by strip.
+    pub(crate) fn weight_gradient<T: Scalar>(&self, x: &[T], dy: &[T], dweight: &mut [T], scratch: &mut [T]) {
+        let ([height, _], pixels) = (self.shape.output(), self.shape.out_pixels());
+        let lens = self.gradient_lens::<T>();
+        let (partials, strips) = self.partials::<T>();
+        let sum = partials.sum(scratch, &|blocks, first_map, mut partial, scratch| {
+            let (buffers, sums) = scratch.split_at_mut(lens[..3].iter().sum());
+            let sums = &mut sums[..self.shape.taps() * self.isa.lanes::<T>()];
+            for (map, partial) in (first_map..).zip(partial.rows_mut()) {
+                let partial = partial.into_slice().expect("partial gradients are rows");
+                let strips = blocks.clone().map(|block| {
+                    let (image, strip) = (block / strips, block % strips);
+                    let rows = strip * height / strips..(strip + 1) * height / strips;
+                    let dy = &dy[(image * self.shape.out_channels() + map) * pixels..][..pixels];
+                    (self.plane(x, image, map), dy, rows)
+                });
+                sums.fill(T::ZERO);
+                for (plane, dy, rows) in strips.clone() {
+                    self.add_strip(plane, dy, rows, sums, buffers);
+                }
+                for (partial, sums) in partial.iter_mut().zip(sums.chunks_exact(self.isa.lanes::<T>())) {
+                    *partial = sums.iter().fold(T::ZERO, |total, &sum| total + sum);
+                }
+                if self.geometry.forward.copies() && partial.iter().any(|sum| sum.is_nan()) {
+                    partial.fill(T::ZERO);
+                    for (plane, dy, rows) in strips {
+                        rows::weight_gradient(self.shape, plane, dy, rows, partial);
                     }
                 }
             }
         });
         add(dweight, sum);
     }
-}
 
-/// `y += w · x`, each at every so many places, up to the end of the shorter one.
-fn add_scaled<T: Scalar>(y: &mut [T], y_stride: usize, w: T, x: &[T], x_stride: usize) {
-    if y_stride == 1 && x_stride == 1 {
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y += w * x);
-    } else {
-        y.iter_mut().step_by(y_stride).zip(x.iter().step_by(x_stride)).for_each(|(y, &x)| *y += w * x);
+    /// `sums += ` what a strip contributes, lane by lane.
+    fn add_strip<T: Scalar>(&self, plane: &[T], dy: &[T], rows: Range<usize>, sums: &mut [T], buffers: &mut [T]) {
+        let track = &self.geometry.forward;
+        let (lens, width) = (self.gradient_lens::<T>(), self.shape.output()[1]);
+        let (copy, buffers) = buffers.split_at_mut(lens[0]);
+        let (narrow, mask) = buffers.split_at_mut(lens[1]);
+        let image = track.under(plane, &rows, copy);
+        let dy = &dy[rows.start * width..rows.end * width];
+        let maps = if self.is_narrow() {
+            for (to, dy) in narrow.chunks_exact_mut(track.width()).zip(dy.chunks_exact(width)) {
+                to[..width].copy_from_slice(dy);
+                to[width..].fill(T::ZERO);
+            }
+            &*narrow
+        } else {
+            dy
+        };
+        let (stride, dilation) = (self.shape.stride()[0], self.shape.dilation()[0]);
+        let (pitch, map_pitch) = (track.pitch(), track.width());
+        if stride == 1 {
+            let (columns, kernel_rows, size) = (track.columns(), self.shape.kernel()[0], [rows.len(), map_pitch]);
+            T::run(self.isa, Collect { image, pitch, dilation, kernel_rows, columns, maps, map_pitch, size, sums });
+        } else {
+            let runs = Runs { count: rows.len(), len: map_pitch, image_pitch: stride * pitch, map_pitch };
+            runs.write_mask(self.isa.lanes::<T>(), mask, &mut || true);
+            let (taps, map_len) = (&self.geometry.taps[..], maps.len());
+            T::run(self.isa, AlongPixels { image, taps, runs, mask, maps, map_len, channels: 1, sums });
+        }
     }
 }
 
-/// `Σ a · b`, where `b` is read at every `stride`-th place.
-fn dot<T: Scalar>(a: &[T], b: &[T], stride: usize) -> T {
-    match stride {
-        1 => sum_of(a, &b[..a.len()], |a, b| a * b),
-        _ => a.iter().zip(b.iter().step_by(stride)).fold(T::ZERO, |sum, (&a, &b)| sum + a * b),
-    }
+/// Whether a zero may be multiplied with any of them.
+fn finite<T: Scalar>(weights: &[T]) -> bool {
+    weights.iter().all(|weight| weight.is_finite())
 }

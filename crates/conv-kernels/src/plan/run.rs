@@ -27,7 +27,7 @@ impl<T: Scalar> Conv2dPlan<T> {
             Pass::Forward { x, weight, epilogue, y } => {
                 let scratch = scratch.lend(self.pass_scratch_len(0, batch));
                 match self.passes[0] {
-                    Algorithm::Depthwise => self.depthwise(batch).forward(x, weight, epilogue, y),
+                    Algorithm::Depthwise => self.depthwise(batch).forward(x, weight, epilogue, y, scratch),
                     Algorithm::Direct => {
                         self.direct(batch).forward_by_pixels(x, Overlays::straight(weight), epilogue, y, scratch);
                     }
@@ -44,7 +44,7 @@ impl<T: Scalar> Conv2dPlan<T> {
                 let scratch = scratch.lend(self.pass_scratch_len(1, batch));
                 let (overlays, bare) = (Overlays::mirrored(weight), Epilogue::none());
                 match self.passes[1] {
-                    Algorithm::Depthwise => self.depthwise(batch).input_gradient(dy, weight, dx),
+                    Algorithm::Depthwise => self.depthwise(batch).input_gradient(dy, weight, dx, scratch),
                     Algorithm::Direct => self.direct(batch).input_gradient(dy, weight, dx, scratch),
                     Algorithm::Channels => self.mirror(batch).forward_by_channels(dy, overlays, bare, dx, scratch),
                     Algorithm::Mirrored => self.mirror(batch).forward_by_pixels(dy, overlays, bare, dx, scratch),
@@ -69,8 +69,7 @@ impl<T: Scalar> Conv2dPlan<T> {
     /// Scratch elements for pass 0 (forward), 1 (input gradient) or 2 (weight gradient).
     pub(super) fn pass_scratch_len(&self, pass: usize, batch: usize) -> usize {
         match (self.passes[pass], pass) {
-            (Algorithm::Depthwise, 2) => self.depthwise(batch).weight_gradient_scratch_len::<T>(),
-            (Algorithm::Depthwise, _) => 0,
+            (Algorithm::Depthwise, _) => self.depthwise(batch).scratch_len::<T>(),
             (Algorithm::Direct, 0) => self.direct(batch).pixels_scratch_len::<T>(),
             (Algorithm::Direct, 1) => self.direct(batch).scatter_scratch_len::<T>(),
             (Algorithm::Direct, _) => self.direct(batch).by_pixels_scratch_len::<T>(),
@@ -87,7 +86,8 @@ impl<T: Scalar> Conv2dPlan<T> {
     }
 
     fn depthwise(&self, batch: usize) -> Depthwise<'_> {
-        Depthwise::new(&self.shape, batch)
+        let geometry = self.depthwise.as_ref().expect("plans with a depthwise pass have its geometry");
+        Depthwise::new(&self.shape, geometry, batch, self.isa)
     }
 
     /// The forward pass of the shape, or of the mirrored one.
