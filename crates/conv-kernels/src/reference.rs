@@ -6,8 +6,8 @@
 //! ```
 //! use conv_kernels::{Mode, correlate, reference};
 //! use ndarray::array;
-//! let (first, second) = (array![0.1, 0.2, 0.3, 0.4], array![0.7, -0.6]);
-//! // not nearly equal: equal
+//! let (first, second) = (array![0.5, 1.5, 2.5, 3.5], array![0.75, -0.25]);
+//! // these sums are exact, so: not nearly equal, but equal
 //! assert_eq!(correlate(&first, &second, Mode::Full)?, reference::correlate(&first, &second, Mode::Full)?);
 //! # Ok::<(), conv_kernels::KernelError>(())
 //! ```

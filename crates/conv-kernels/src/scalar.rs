@@ -6,9 +6,9 @@ use std::fmt::Debug;
 use ndarray::{ArrayView2, ArrayViewD, ArrayViewMut2, ArrayViewMutD, NdFloat};
 
 use crate::plan::Pass;
-use crate::signal::slide;
+use crate::signal::{planes, slide};
 use crate::simd::{Isa, Op, Simd, machine, product};
-use crate::{Conv2dPlan, Scratch, gemm};
+use crate::{Conv2dPlan, KernelError, Scratch, gemm};
 
 // The hidden methods below hold the kernels: as methods of a concrete type they are compiled here, once, and not again in
 // every crate that calls a generic function of this one.
@@ -43,7 +43,7 @@ pub trait Element: Copy + Debug + Default + PartialEq + Send + Sync + sealed::Se
         second: ArrayViewD<'_, Self>,
         start: Vec<usize>,
         out: ArrayViewMutD<'_, Self>,
-    );
+    ) -> Result<(), KernelError>;
 }
 
 /// A real number that networks compute with: `f32` or `f64`.
@@ -95,19 +95,6 @@ pub trait Scalar: Element + NdFloat {
     fn sum_of(isa: Isa, numbers: &[Self], times: usize) -> Self;
 }
 
-macro_rules! slide {
-    () => {
-        fn slide(
-            first: ArrayViewD<'_, Self>,
-            second: ArrayViewD<'_, Self>,
-            start: Vec<usize>,
-            out: ArrayViewMutD<'_, Self>,
-        ) {
-            slide::correlate(first, second, start, out);
-        }
-    };
-}
-
 macro_rules! float {
     ($t:ident, $product:path) => {
         impl sealed::Sealed for $t {}
@@ -117,7 +104,14 @@ macro_rules! float {
             fn mul_add_to(self, a: Self, b: Self) -> Self {
                 self + a * b
             }
-            slide!();
+            fn slide(
+                first: ArrayViewD<'_, Self>,
+                second: ArrayViewD<'_, Self>,
+                start: Vec<usize>,
+                out: ArrayViewMutD<'_, Self>,
+            ) -> Result<(), KernelError> {
+                planes::correlate(first, second, start, out)
+            }
         }
         impl Scalar for $t {
             const NAME: &'static str = stringify!($t);
@@ -180,7 +174,15 @@ macro_rules! integer {
             fn mul_add_to(self, a: Self, b: Self) -> Self {
                 self.wrapping_add(a.wrapping_mul(b))
             }
-            slide!();
+            fn slide(
+                first: ArrayViewD<'_, Self>,
+                second: ArrayViewD<'_, Self>,
+                start: Vec<usize>,
+                out: ArrayViewMutD<'_, Self>,
+            ) -> Result<(), KernelError> {
+                slide::correlate(first, second, start, out);
+                Ok(())
+            }
         }
     };
 }

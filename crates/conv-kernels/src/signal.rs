@@ -6,8 +6,10 @@
 //! which of them are wanted. Convolution is the same with the overlay reversed along every axis.
 //!
 //! * `window` says which part of the full correlation a mode asks for;
-//! * `slide` computes that part.
+//! * `slide` computes that part of integers, a row at a time;
+//! * `planes` that of floats, by vectors.
 
+pub(crate) mod planes;
 pub(crate) mod slide;
 mod window;
 
@@ -330,7 +332,7 @@ fn allocate<T: Element, D: Dimension>(
     let mut dim = first.raw_dim();
     dim.slice_mut().copy_from_slice(&window.shape);
     let mut out = Array::from_elem(dim, T::ZERO);
-    T::slide(first.view().into_dyn(), second.into_dyn(), window.start, out.view_mut().into_dyn());
+    T::slide(first.view().into_dyn(), second.into_dyn(), window.start, out.view_mut().into_dyn())?;
     Ok(out)
 }
 
@@ -346,6 +348,5 @@ fn fill<T: Element, D: Dimension>(
     if out.shape() != window.shape {
         return Err(KernelError::ArrayShape { what: "out", expected: window.shape, got: out.shape().to_vec() });
     }
-    T::slide(first.view().into_dyn(), second.into_dyn(), window.start, out.view_mut().into_dyn());
-    Ok(())
+    T::slide(first.view().into_dyn(), second.into_dyn(), window.start, out.view_mut().into_dyn())
 }

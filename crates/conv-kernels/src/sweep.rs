@@ -54,10 +54,16 @@ impl Course {
 
     /// Whether all results see pixels of the plane alone, side by side.
     fn is_bare(&self) -> bool {
-        self.origin == [0, 0]
-            && self.spread == [1, 1]
-            && self.stride[1] == 1
-            && (0..2).all(|axis| self.under(axis, self.out[axis]) <= self.plane[axis])
+        let inside = |axis: usize| {
+            self.origin[axis] <= 0
+                && self.under(axis, self.out[axis]) <= self.plane[axis].saturating_sub(self.skipped(axis))
+        };
+        self.spread == [1, 1] && self.stride[1] == 1 && inside(0) && inside(1)
+    }
+
+    /// Rows or columns of the plane before the first result.
+    fn skipped(&self, axis: usize) -> usize {
+        (-self.origin[axis]).max(0) as usize
     }
 
     /// The pixels of the plane that lie in `range` of the bordered plane along `axis`, and where the first lies there.
@@ -158,7 +164,7 @@ impl Track {
         let Course { plane: [_, width], stride, .. } = self.course;
         let first = rows.start * stride[0];
         if !self.copies {
-            return &planes[first * width..];
+            return &planes[(self.course.skipped(0) + first) * width + self.course.skipped(1)..];
         }
         let bordered = first..first + self.course.under(0, rows.len());
         let (inside, above) = self.course.pixels(0, &bordered);

@@ -1,28 +1,33 @@
 //! `correlate` and `convolve` over random shapes, modes, element types and strides.
 
 use conv_kernels::{
-    Element, Mode, convolve, convolve_into, convolve2d, correlate, correlate_into, correlate2d, correlate2d_into,
-    output_shape, reference,
+    Algorithm, Conv2dPlan, Conv2dShape, Element, KernelError, Mode, Options, convolve, convolve_into, convolve2d,
+    correlate, correlate_into, correlate2d, correlate2d_into, output_shape, reference,
 };
-use ndarray::{ArrayD, ArrayView, Axis, Ix2, IxDyn, Slice};
+use ndarray::{ArrayD, ArrayView, Axis, Dimension, Ix2, IxDyn, Slice, indices};
 use proptest::prelude::*;
 
 /// What makes two results the same: the bits of floats, the value of integers.
 trait Bits: Element {
     fn bits(self) -> u64;
     fn of(value: i32) -> Self;
+    /// `sum + a·b`, rounded once if `fused`.
+    fn step(sum: Self, a: Self, b: Self, fused: bool) -> Self;
     /// Something with a long mantissa.
     fn rough(value: i32) -> Self;
 }
 
 macro_rules! bits {
-    ($t:ty, $bits:expr, $rough:expr) => {
+    ($t:ty, $bits:expr, $rough:expr, $fused:expr) => {
         impl Bits for $t {
             fn bits(self) -> u64 {
                 $bits(self)
             }
             fn of(value: i32) -> Self {
                 value as $t
+            }
+            fn step(sum: Self, a: Self, b: Self, fused: bool) -> Self {
+                if fused { $fused(sum, a, b) } else { sum.mul_add_to(a, b) }
             }
             fn rough(value: i32) -> Self {
                 $rough(value)
@@ -31,10 +36,46 @@ macro_rules! bits {
     };
 }
 
-bits!(f32, |v: f32| u64::from(v.to_bits()), |v| (v as f32 * 0.123_457).sin() * 1.7);
-bits!(f64, f64::to_bits, |v| (f64::from(v) * 0.123_456_789).sin() * 1.7);
-bits!(i32, |v| v as u64, |v: i32| v.wrapping_mul(0x3C6E_F35F));
-bits!(i64, |v| v as u64, |v: i32| i64::from(v).wrapping_mul(0x5851_F42D_4C95_7F2D));
+bits!(f32, |v: f32| u64::from(v.to_bits()), |v| (v as f32 * 0.123_457).sin() * 1.7, |sum, a: f32, b| a.mul_add(b, sum));
+bits!(f64, f64::to_bits, |v| (f64::from(v) * 0.123_456_789).sin() * 1.7, |sum, a: f64, b| a.mul_add(b, sum));
+bits!(i32, |v| v as u64, |v: i32| v.wrapping_mul(0x3C6E_F35F), i32::mul_add_to);
+bits!(i64, |v| v as u64, |v: i32| i64::from(v).wrapping_mul(0x5851_F42D_4C95_7F2D), i64::mul_add_to);
+
+/// Whether the instruction set that is used here rounds a product and a sum once.
+fn fused() -> bool {
+    let shape = Conv2dShape::builder(1, 1, [8, 8], [1, 1]).build().unwrap();
+    let plan = Conv2dPlan::<f32>::new(shape, &Options::default().force(Algorithm::Depthwise)).unwrap();
+    !plan.explain().contains("vectors: portable")
+}
+
+/// The correlation as chains of multiply-adds in the row-major order of the taps, rounded as the instruction set does.
+fn chains<T: Bits>(first: &ArrayD<T>, second: &ArrayD<T>, mode: Mode) -> Result<ArrayD<T>, KernelError> {
+    let fused = fused();
+    let shape = output_shape(first.shape(), second.shape(), mode)?;
+    let start = |axis: usize| match (mode, first.shape()[axis], second.shape()[axis]) {
+        (Mode::Full, ..) => 0,
+        (Mode::Same, _, k) => (k - 1) / 2,
+        (Mode::Valid, m, k) => m.min(k) - 1,
+    };
+    Ok(ArrayD::from_shape_fn(shape, |place| {
+        let mut sum = T::ZERO;
+        for tap in indices(second.raw_dim()) {
+            let at = |axis: usize| (start(axis) + place[axis] + tap[axis]).checked_sub(second.shape()[axis] - 1);
+            let at: Option<Vec<usize>> = (0..place.ndim()).map(at).collect();
+            if let Some(&covered) = at.and_then(|at| first.get(&at[..])) {
+                sum = T::step(sum, covered, second[&tap], fused);
+            }
+        }
+        sum
+    }))
+}
+
+/// The same of the second operand reversed along every axis.
+fn turned_chains<T: Bits>(first: &ArrayD<T>, second: &ArrayD<T>, mode: Mode) -> Result<ArrayD<T>, KernelError> {
+    let mut turned = second.clone();
+    (0..turned.ndim()).for_each(|axis| turned.invert_axis(Axis(axis)));
+    chains(first, &turned, mode)
+}
 
 fn bits<T: Bits>(array: &ArrayD<T>) -> ArrayD<u64> {
     array.mapv(T::bits)
@@ -94,7 +135,7 @@ fn filled<T>(shape: &[usize], seed: i32, element: impl Fn(i32) -> T) -> ArrayD<T
     })
 }
 
-/// Fast and reference agree, whatever the layout of operands and output.
+/// Results are chains of multiply-adds, whatever the layout of operands and output.
 fn agree<T: Bits>(
     shapes: &(Vec<usize>, Vec<usize>),
     mode: Mode,
@@ -106,7 +147,7 @@ fn agree<T: Bits>(
     let second = filled(&shapes.1, !seed, &element);
     let (first_laid, second_laid) = (relaid(&first, layouts[0]), relaid(&second, layouts[1]));
     let into = [correlate_into, convolve_into];
-    let definitions = [reference::correlate, reference::convolve];
+    let definitions = [chains, turned_chains];
     for (index, function) in [correlate, convolve].into_iter().enumerate() {
         let want = definitions[index](&first, &second, mode);
         let got = function(&first_laid, &second_laid, mode);
@@ -144,6 +185,9 @@ proptest! {
         agree(&shapes, mode, seed, layouts, <f64 as Bits>::of);
         agree(&shapes, mode, seed, layouts, <i32 as Bits>::of);
         agree(&shapes, mode, seed, layouts, <i64 as Bits>::of);
+        let (a, b) = (filled(&shapes.0, seed, <f32 as Bits>::of), filled(&shapes.1, !seed, <f32 as Bits>::of));
+        prop_assert_eq!(correlate(&a, &b, mode), reference::correlate(&a, &b, mode));
+        prop_assert_eq!(convolve(&a, &b, mode), reference::convolve(&a, &b, mode));
     }
 
     #[test]
@@ -200,11 +244,11 @@ proptest! {
             convolve(&a, &b, mode)
         );
         let want = match mode {
-            Mode::Same => reference::correlate(&a, &b, Mode::Full).map(|full| {
+            Mode::Same => chains(&a, &b, Mode::Full).map(|full| {
                 let [h, w] = [0, 1].map(|i: usize| Slice::from(second[i] / 2..second[i] / 2 + first[i]));
                 full.slice_axis(Axis(0), h).slice_axis(Axis(1), w).to_owned()
             }),
-            _ => reference::correlate(&a, &b, mode),
+            _ => chains(&a, &b, mode),
         };
         let got = correlate2d(&two(&a), &two(&b), mode).map(|out| out.into_dyn());
         if let (Ok(got), Ok(want)) = (&got, &want) {
@@ -247,11 +291,12 @@ fn the_same_bits_for_any_number_of_threads() {
 
 #[test]
 fn cutting_changes_nothing() {
-    // two million products each, the last one in columns of a single row
-    let shapes: [(&[usize], &[usize]); 3] = [(&[18_000], &[111]), (&[150, 120], &[12, 9]), (&[1, 900], &[7, 301])];
+    // about ten million products each, the last one in columns of a single row
+    let shapes: [(&[usize], &[usize]); 4] =
+        [(&[18_000], &[501]), (&[250, 220], &[15, 13]), (&[2, 900], &[7, 1301]), (&[1, 20_000], &[1, 500])];
     for (first, second) in shapes {
         let (a, b) = (filled(first, 5, f64::rough), filled(second, 6, f64::rough));
-        let want = reference::correlate(&a, &b, Mode::Full).expect("not empty");
+        let want = chains(&a, &b, Mode::Full).expect("not empty");
         assert_eq!(bits(&correlate(&a, &b, Mode::Full).expect("not empty")), bits(&want), "{first:?} {second:?}");
     }
 }
@@ -293,5 +338,41 @@ fn what_is_not_covered_is_not_multiplied() {
     for function in [correlate, reference::correlate] {
         let got = function(&a, &b, Mode::Full).expect("not empty");
         assert_eq!(got, ndarray::array![1.0, f64::INFINITY, f64::INFINITY, f64::INFINITY]);
+    }
+}
+
+/// An infinity or a NaN reaches the results whose sums contain it, and no other bit changes.
+#[test]
+fn what_is_not_finite_goes_where_it_is_covered() {
+    for (strange, place) in [(f32::INFINITY, [0, 0]), (f32::NAN, [2, 4]), (f32::NEG_INFINITY, [1, 2])] {
+        let (mut a, mut b) = (filled(&[12, 21], 7, f32::rough), filled(&[3, 5], 8, f32::rough));
+        for strange_overlay in [true, false] {
+            if strange_overlay {
+                b[&place[..]] = strange;
+            } else {
+                a[&place[..]] = strange;
+            }
+            for mode in [Mode::Valid, Mode::Full, Mode::Same] {
+                let (got, want) = (correlate(&a, &b, mode).expect("a contains b"), chains(&a, &b, mode).unwrap());
+                // The bits of a NaN mean nothing.
+                let kinds = |array: &ArrayD<f32>| array.mapv(|v| if v.is_nan() { u64::MAX } else { v.bits() });
+                assert_eq!(kinds(&got), kinds(&want), "{strange} {mode:?}");
+            }
+        }
+    }
+}
+
+/// A CPU without a set refuses its name, as a plan does.
+#[test]
+fn every_instruction_set_passes_these_tests() {
+    for set in ["portable", "avx2"].into_iter().filter(|&set| (set == "portable") == fused()) {
+        let this = std::env::current_exe().expect("a test has a path");
+        let arguments = ["--skip", "every_instruction_set_passes_these_tests"];
+        let output = std::process::Command::new(this).env("CONV_ISA", set).args(arguments).output().expect("it runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() || set != "portable" && text.contains("InstructionSet {"),
+            "under {set}: {text}"
+        );
     }
 }

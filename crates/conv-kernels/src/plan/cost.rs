@@ -197,9 +197,10 @@ impl<'a> Costs<'a> {
         groups * pairs * points * (1.15 * column + (depth + maps) as f64 * WINOGRAD_TRANSFORM)
     }
 
-    /// A few cycles for each vector of products.
+    /// A few cycles for each vector of products, and for each pixel that is read and written.
     fn depthwise(&self) -> f64 {
-        self.ideal() * 4.0 * self.shape.stride()[1] as f64
+        let pixels = self.shape.input_len() + self.shape.output_len();
+        self.ideal() * 1.3 + pixels as f64 * COPY * self.shape.stride()[1] as f64
     }
 
     /// The product of full tiles, and the column matrix.

@@ -1,4 +1,4 @@
-//! The sliding overlay, a row at a time.
+//! The sliding overlay for integers, a row at a time.
 //!
 //! Along one axis, with an image of length `m` and an overlay of length `k`, tap `t` of the overlay lies at place `p`
 //! of the full correlation over element `p + t - (k - 1)` of the image, where there is one. A row of results is a
@@ -13,9 +13,10 @@ use std::ops::Range;
 use ndarray::{ArrayView1, ArrayViewD, ArrayViewMut1, ArrayViewMutD, Axis, CowArray, Dimension, IxDyn, indices, s};
 
 use crate::Element;
+use crate::threads::lanes;
 
-/// Work with more products than this is cut in two, and the halves go on in parallel.
-const PRODUCTS_PER_TASK: usize = 1 << 20;
+/// An integer's product takes so many times a float's, about.
+const PRODUCT_COST: u64 = 4;
 
 /// The last axis is cut only into parts at least this long.
 const SHORTEST_CUT: usize = 256;
@@ -23,32 +24,85 @@ const SHORTEST_CUT: usize = 256;
 /// Results of an end of a row that are summed together: few enough to stay in the first-level cache.
 const END_BLOCK: usize = 512;
 
-/// Fills `out` with the `window` of the full correlation of `first` and `second`.
-pub(crate) fn correlate<'a, T: Element>(
-    mut first: ArrayViewD<'a, T>,
-    mut second: ArrayViewD<'a, T>,
-    mut start: Vec<usize>,
-    mut out: ArrayViewMutD<'_, T>,
+/// Fills `out` with the window of the full correlation of `first` and `second` that begins at `start`.
+pub(crate) fn correlate<T: Element>(
+    first: ArrayViewD<'_, T>,
+    second: ArrayViewD<'_, T>,
+    start: Vec<usize>,
+    out: ArrayViewMutD<'_, T>,
 ) {
-    if out.ndim() == 0 {
-        (first, second, out) = (first.insert_axis(Axis(0)), second.insert_axis(Axis(0)), out.insert_axis(Axis(0)));
-        start.push(0);
-    }
+    let Operands { image, overlay, start, out } = Operands::new(first, second, start, out, 1);
+    let (image, overlay) = (with_contiguous_rows(image), with_contiguous_rows(overlay));
+    let slide = Slide { image: Rows::of(&image), overlay: Rows::of(&overlay) };
+    let overlaps = slide.image.outer.iter().zip(&slide.overlay.outer).map(|(&m, &k)| m.min(k));
+    let products = out.shape().iter().copied().chain(overlaps).fold(slide.overlay.len, usize::saturating_mul);
+    slide.fill(lanes(PRODUCT_COST.saturating_mul(products as u64)), &start, out);
+}
 
-    // The rows of the overlay should be the shorter ones. Exchanged operands give the reversed result, and the
-    // same sums: both operands are still read forwards, so the products come in the same order.
-    let last = out.ndim() - 1;
-    if second.shape()[last] > first.shape()[last] {
-        for axis in 0..out.ndim() {
-            let full = first.shape()[axis] + second.shape()[axis] - 1;
-            start[axis] = full - start[axis] - out.shape()[axis];
-            out.invert_axis(Axis(axis));
+/// What slides over what.
+pub(super) struct Operands<'a, 'out, T> {
+    pub(super) image: ArrayViewD<'a, T>,
+    pub(super) overlay: ArrayViewD<'a, T>,
+    /// The place of the full correlation where `out` begins.
+    pub(super) start: Vec<usize>,
+    pub(super) out: ArrayViewMutD<'out, T>,
+}
+
+impl<'a, 'out, T: Element> Operands<'a, 'out, T> {
+    /// The same correlation with at least `axes` axes, and with an overlay whose rows are the shorter ones.
+    pub(super) fn new(
+        first: ArrayViewD<'a, T>,
+        second: ArrayViewD<'a, T>,
+        start: Vec<usize>,
+        out: ArrayViewMutD<'out, T>,
+        axes: usize,
+    ) -> Self {
+        let mut operands = Self { image: first, overlay: second, start, out };
+        while operands.out.ndim() < axes {
+            let Self { image, overlay, mut start, out } = operands;
+            start.insert(0, 0);
+            let [image, overlay] = [image, overlay].map(|operand| operand.insert_axis(Axis(0)));
+            operands = Self { image, overlay, start, out: out.insert_axis(Axis(0)) };
         }
-        (first, second) = (second, first);
+        operands.exchange();
+        operands
     }
 
-    let (first, second) = (with_contiguous_rows(first), with_contiguous_rows(second));
-    Slide { image: Rows::of(&first), overlay: Rows::of(&second) }.fill(&start, out);
+    /// Exchanged operands give the reversed result, and the same sums: both operands are still read forwards, so the
+    /// products come in the same order.
+    fn exchange(&mut self) {
+        let (m, k) = (self.image.shape(), self.overlay.shape());
+        if k.last() <= m.last() {
+            return;
+        }
+        for axis in 0..m.len() {
+            self.start[axis] = m[axis] + k[axis] - 1 - self.start[axis] - self.out.shape()[axis];
+            self.out.invert_axis(Axis(axis));
+        }
+        std::mem::swap(&mut self.image, &mut self.overlay);
+    }
+}
+
+/// Where to cut an output of this shape so that it can be computed in so many parts: along its first axis of several
+/// elements, but not into short rows.
+pub(super) fn cut(shape: &[usize], parts: usize) -> Option<(Axis, usize)> {
+    let last = shape.len() - 1;
+    let axis = shape[..last].iter().position(|&len| len > 1).unwrap_or(last);
+    let worth = parts > 1 && (axis < last || shape[last] >= 2 * SHORTEST_CUT);
+    worth.then(|| (Axis(axis), (shape[axis] * (parts / 2)).div_ceil(parts)))
+}
+
+/// The slices along the inner axes that lie over each other at these places of the outer axes, in row-major order:
+/// indices into those of the image and of the overlay, which have these lengths along the outer axes.
+pub(super) fn pairs_on(places: impl Iterator<Item = usize>, image: &[usize], overlay: &[usize]) -> Vec<RowPair> {
+    let mut pairs = vec![(0, 0)];
+    for (place, (&m, &k)) in places.zip(image.iter().zip(overlay)) {
+        let along = |&(image, overlay): &RowPair| {
+            taps_on(place, m, k).map(move |tap| (image * m + place + tap - (k - 1), overlay * k + tap))
+        };
+        pairs = pairs.iter().flat_map(along).collect();
+    }
+    pairs
 }
 
 /// The array itself if its rows are contiguous, else a copy in standard layout.
@@ -85,51 +139,26 @@ struct Slide<'a, T> {
 }
 
 /// Rows that lie over each other: indices into the rows of the image and of the overlay.
-type RowPair = (usize, usize);
+pub(super) type RowPair = (usize, usize);
 
 impl<T: Element> Slide<'_, T> {
-    /// Fills `out`, which begins at place `start` of the full correlation: in parallel if that is worth while.
-    fn fill(&self, start: &[usize], out: ArrayViewMutD<'_, T>) {
-        let Some((axis, middle)) = self.cut(out.shape()) else { return self.fill_rows(start, out) };
-        let (near, far) = out.split_at(axis, middle);
+    /// Fills `out`, which begins at place `start` of the full correlation, in so many parts, in parallel.
+    fn fill(&self, parts: usize, start: &[usize], out: ArrayViewMutD<'_, T>) {
+        let Some((axis, at)) = cut(out.shape(), parts) else { return self.fill_rows(start, out) };
+        let (near, far) = out.split_at(axis, at);
         let mut far_start = start.to_vec();
-        far_start[axis.index()] += middle;
-        rayon::join(|| self.fill(start, near), || self.fill(&far_start, far));
-    }
-
-    /// Where to cut an output of this shape in two, if it is large. Depends on shapes alone.
-    fn cut(&self, shape: &[usize]) -> Option<(Axis, usize)> {
-        let overlaps = self.image.outer.iter().zip(&self.overlay.outer).map(|(&m, &k)| m.min(k));
-        let products = shape.iter().copied().chain(overlaps).fold(self.overlay.len, usize::saturating_mul);
-        if products <= PRODUCTS_PER_TASK {
-            return None;
-        }
-        let last = shape.len() - 1;
-        let axis = shape[..last].iter().position(|&len| len > 1).unwrap_or(last);
-        (axis < last || shape[last] >= 2 * SHORTEST_CUT).then(|| (Axis(axis), shape[axis] / 2))
+        far_start[axis.index()] += at;
+        rayon::join(|| self.fill(parts / 2, start, near), || self.fill(parts - parts / 2, &far_start, far));
     }
 
     /// Fills `out` row by row.
     fn fill_rows(&self, start: &[usize], mut out: ArrayViewMutD<'_, T>) {
         let outer_shape = out.shape()[..out.ndim() - 1].to_vec();
-        let (mut pairs, mut spare, mut sums) = (Vec::new(), Vec::new(), Vec::new());
+        let mut sums = Vec::new();
         for (index, row) in indices(outer_shape).into_iter().zip(out.rows_mut()) {
-            self.find_pairs(start, index.slice(), &mut pairs, &mut spare);
+            let places = start.iter().zip(index.slice()).map(|(start, index)| start + index);
+            let pairs = pairs_on(places, &self.image.outer, &self.overlay.outer);
             self.fill_row(start[start.len() - 1], &pairs, row, &mut sums);
-        }
-    }
-
-    /// The pairs of rows that lie over each other at place `start + index`, in row-major order.
-    fn find_pairs(&self, start: &[usize], index: &[usize], pairs: &mut Vec<RowPair>, spare: &mut Vec<RowPair>) {
-        pairs.clear();
-        pairs.push((0, 0));
-        for (axis, (&m, &k)) in self.image.outer.iter().zip(&self.overlay.outer).enumerate() {
-            let place = start[axis] + index[axis];
-            spare.clear();
-            for &(image, overlay) in pairs.iter() {
-                spare.extend(taps_on(place, m, k).map(|tap| (image * m + place + tap - (k - 1), overlay * k + tap)));
-            }
-            std::mem::swap(pairs, spare);
         }
     }
 
@@ -204,7 +233,7 @@ impl<T: Element> Slide<'_, T> {
 }
 
 /// The taps that lie on the image at `place` of the full correlation, on an axis of lengths `m` and `k`.
-fn taps_on(place: usize, m: usize, k: usize) -> Range<usize> {
+pub(super) fn taps_on(place: usize, m: usize, k: usize) -> Range<usize> {
     (k - 1).saturating_sub(place)..k.min(m + k - 1 - place)
 }
 

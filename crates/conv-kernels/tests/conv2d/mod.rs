@@ -70,9 +70,9 @@ pub(crate) fn problems() -> impl Strategy<Value = Problem> {
 }
 
 /// Every algorithm that can compute the shape, each forced; the plan's own choice among them. Where an instruction set
-/// is forced too, only the one that depends on it.
+/// is forced too, only those that depend on it.
 pub(crate) fn plans<T: Scalar>(shape: Conv2dShape) -> Vec<(Algorithm, Conv2dPlan<T>)> {
-    let depends = |algorithm| matches!(algorithm, Algorithm::Direct | Algorithm::Channels | Algorithm::Mirrored);
+    let depends = |algorithm| !matches!(algorithm, Algorithm::Im2col | Algorithm::Pointwise);
     Algorithm::ALL
         .into_iter()
         .filter(|&algorithm| depends(algorithm) || env::var_os("CONV_ISA").is_none())
