@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hint::black_box;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::ValueEnum;
 use conv_kernels::{Conv2dPlan, Epilogue, KernelError, Scratch};
 
@@ -84,32 +84,25 @@ impl Arrays {
             }
         }
     }
+}
 
-    /// The median duration of a call in seconds, over at least 5 calls and `least_seconds`, after 2 to warm up.
-    ///
-    /// # Errors
-    ///
-    /// As [`Arrays::call`].
-    pub fn median(
-        &mut self,
-        plan: &Conv2dPlan<f32>,
-        pass: Pass,
-        scratch: &mut Scratch<f32>,
-        least_seconds: f64,
-    ) -> Result<f64> {
-        ensure!(least_seconds.is_finite() && least_seconds >= 0.0, "cannot measure for {least_seconds} s");
-        for _ in 0..2 {
-            self.call(plan, pass, scratch)?;
-        }
-        let (mut times, mut total) = (Vec::new(), 0.0);
-        while times.len() < 5 || total < least_seconds {
-            let (seconds, result) = seconds(|| self.call(plan, pass, scratch));
-            result?;
-            times.push(seconds);
-            total += seconds;
-        }
-        Ok(median(times))
+/// The median duration of a call in seconds, over at least 5 calls and `least_seconds`, after 2 to warm up.
+///
+/// # Errors
+///
+/// The first error of a call.
+pub fn median_seconds(least_seconds: f64, mut call: impl FnMut() -> Result<()>) -> Result<f64> {
+    for _ in 0..2 {
+        call()?;
     }
+    let (mut times, mut total) = (Vec::new(), 0.0);
+    while times.len() < 5 || total < least_seconds {
+        let (seconds, result) = seconds(&mut call);
+        result?;
+        times.push(seconds);
+        total += seconds;
+    }
+    Ok(median(times))
 }
 
 /// The middle of a list that is not empty.
@@ -132,7 +125,8 @@ mod tests {
         let (mut arrays, mut scratch) = (Arrays::new(&layer), plan.scratch(layer.batch));
         let before = (arrays.y.clone(), arrays.dx.clone(), arrays.dweight.clone(), arrays.dbias.clone());
         for pass in Pass::ALL {
-            assert!(arrays.median(&plan, pass, &mut scratch, 0.0).unwrap() > 0.0);
+            let seconds = median_seconds(0.0, || Ok(arrays.call(&plan, pass, &mut scratch)?)).unwrap();
+            assert!(seconds > 0.0);
             assert_eq!(Pass::from_str(&pass.to_string(), false), Ok(pass));
         }
         assert!(
