@@ -40,7 +40,7 @@ pub(crate) struct Args {
     pub(crate) threads: Option<usize>,
 
     /// Seconds to time each pass for, at least; never fewer than 5 calls
-    #[arg(long, value_name = "S", default_value_t = 0.4, value_parser = seconds)]
+    #[arg(long, value_name = "S", default_value_t = 0.4, value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) secs: f64,
 
     /// One JSON object a line

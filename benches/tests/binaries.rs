@@ -1,0 +1,73 @@
+//! The binaries, as they are called from a shell.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn run(program: &str, args: &[&str]) -> Output {
+    Command::new(program).args(args).output().unwrap()
+}
+
+fn layers(args: &[&str]) -> Output {
+    run(env!("CARGO_BIN_EXE_layers"), args)
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn layers_prints_a_json_object_a_layer_and_pass() {
+    let lines = lines(&layers(&["--suite", "mnist", "--layer", "single", "--secs", "0", "--threads", "1", "--json"]));
+    let passes: Vec<_> = lines.iter().map(|line| line["pass"].as_str().unwrap()).collect();
+    assert_eq!(passes, ["forward", "input_gradient", "weight_gradient"]);
+    for line in &lines {
+        assert_eq!((line["peer"].as_str(), line["threads"].as_u64()), (Some("overlay"), Some(1)));
+        assert_eq!((line["suite"].as_str(), line["layer"].as_str()), (Some("mnist"), Some("mnist.single.k3")));
+        assert!(["ms", "gflops", "peak_share"].iter().all(|key| line[key].as_f64().unwrap() > 0.0), "{line}");
+        assert!(line["kernel"].is_string());
+    }
+}
+
+#[test]
+fn layers_prints_a_table_with_means() {
+    let args = ["--suite", "mnist", "--layer", "single", "--pass", "forward", "--secs", "0", "--algorithm", "im2col"];
+    let output = layers(&args);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 5, "{text}");
+    assert!(lines[0].starts_with("suite") && lines[1].ends_with("im2col"), "{text}");
+    assert!(lines[4].starts_with("mnist") && lines[4].contains("forward") && lines[4].ends_with('%'), "{text}");
+}
+
+#[test]
+fn picks_are_raced_against_all_others() {
+    let args = ["--suite", "mnist", "--layer", "single", "--pass", "forward", "--secs", "0", "--check-picks", "--json"];
+    let output = layers(&args);
+    let line: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let times = line["ms"].as_object().unwrap();
+    assert!(times.contains_key("im2col") && times.contains_key(line["pick"].as_str().unwrap()), "{line}");
+    let lag = line["lag"].as_f64().unwrap();
+    let refusal = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.success(), refusal.is_empty(), "{refusal}");
+    assert!(refusal.is_empty() || lag > 1.0 && refusal.contains("mnist/mnist.single.k3 forward"), "{refusal}");
+}
+
+#[test]
+fn wrong_arguments_are_refused_in_words() {
+    for (args, expected) in [
+        (&["--threads", "0"][..], "the number of threads must be 1 to 256 (got 0)"),
+        (&["--threads", "257"], "the number of threads must be 1 to 256 (got 257)"),
+        (&["--suite", "cats"], r#"no suite "cats": there are mnist, cifar, "#),
+        (&["--suite", "mnist", "--layer", "cats"], r#"no layer of suite "mnist" has "cats" in its name"#),
+        (&["--shapes", "no/such/file.json"], "no/such/file.json: "),
+        (&["--shapes", "Cargo.toml"], "Cargo.toml: "),
+        (&["--algorithm", "magic"], "one of im2col, "),
+        (&["--secs", "-1"], "must be 0 to 3600"),
+    ] {
+        let output = layers(args);
+        let refusal = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && refusal.contains(expected), "{args:?}: {refusal}");
+    }
+}
