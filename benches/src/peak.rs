@@ -20,15 +20,15 @@ const WINDOWS: usize = 250;
 /// Bytes; also more elements than a slice has to be moved by for its alignment.
 const CACHE_LINE: usize = 64;
 
-/// About what a window reads from the last cache.
-const WINDOW_BYTES: usize = 8 << 20;
+/// Of what is larger, a window reads the next part of this size: so that it stays short however slow the memory.
+const PART_BYTES: usize = 4 << 20;
 
 /// Multiply-adds of all threads of the pool at once, in FLOP/s.
 pub fn fma_peak<T: Scalar>(machine: Machine, pool: &ThreadPool) -> f64 {
     let rounds = rounds_of_a_window(1000, |rounds| {
         machine.multiply_adds::<T>(rounds);
     });
-    best_of_windows(pool, WINDOWS, |_| machine.multiply_adds::<T>(rounds) as f64)
+    best_of_windows(pool, |_, _| machine.multiply_adds::<T>(rounds) as f64)
 }
 
 /// The cycles of the clock in a second, from steps that wait for each other.
@@ -52,42 +52,43 @@ pub fn clock() -> f64 {
 pub fn read_bandwidth(machine: Machine, pool: &ThreadPool, bytes: usize) -> f64 {
     let len = bytes / size_of::<f32>();
     let buffers = pool.broadcast(|_| vec![1.0f32; len + CACHE_LINE]);
-    let read = |thread: usize, times: u64| {
+    let part_len = len.min(PART_BYTES / size_of::<f32>());
+    let parts = len / part_len;
+    let read = |thread: usize, window: usize, times: u64| {
         // no load shall cross the border of two cache lines
-        let start = buffers[thread].as_ptr().align_offset(CACHE_LINE);
-        black_box(machine.sum(&buffers[thread][start..][..len], times as usize));
+        let start = buffers[thread].as_ptr().align_offset(CACHE_LINE) + window % parts * part_len;
+        black_box(machine.sum(&buffers[thread][start..][..part_len], times as usize));
     };
-    let times = rounds_of_a_window(1, |times| read(0, times));
-    // a window of one reading of a large buffer is long, so that there are fewer of them
-    let windows = (WINDOWS * WINDOW_BYTES / bytes).clamp(10, WINDOWS);
-    best_of_windows(pool, windows, |thread| {
-        read(thread, times);
-        times as f64 * bytes as f64
+    let times = if parts == 1 { rounds_of_a_window(1, |times| read(0, 0, times)) } else { 1 };
+    best_of_windows(pool, |thread, window| {
+        read(thread, window, times);
+        times as f64 * (part_len * size_of::<f32>()) as f64
     })
 }
 
 /// How often to do what takes `run(rounds)` long so that it fills a window: `least`, or 2, 4, 8, … times that.
 fn rounds_of_a_window(least: u64, run: impl Fn(u64)) -> u64 {
+    let best_of_three = |rounds| (0..3).map(|_| seconds(|| run(rounds)).0).fold(f64::INFINITY, f64::min);
     let mut rounds = least;
-    while seconds(|| run(rounds)).0 < WINDOW.as_secs_f64() {
+    while best_of_three(rounds) < WINDOW.as_secs_f64() {
         rounds *= 2;
     }
     rounds
 }
 
 /// The most work a second that all threads of the pool reach together: each window starts on all of them at once, and
-/// counts the sum of their rates. `window` gets the thread's number, and returns the work that it did.
-pub fn best_of_windows(pool: &ThreadPool, windows: usize, window: impl Fn(usize) -> f64 + Sync) -> f64 {
+/// counts the sum of their rates. `work` gets the thread's number and the window's, and returns how much it did.
+pub fn best_of_windows(pool: &ThreadPool, work: impl Fn(usize, usize) -> f64 + Sync) -> f64 {
     let start = Barrier::new(pool.current_num_threads());
     let rates = pool.broadcast(|thread| {
-        let rates = (0..windows).map(|_| {
+        let rates = (0..WINDOWS).map(|window| {
             start.wait();
-            let (seconds, work) = seconds(|| window(thread.index()));
-            work / seconds
+            let (seconds, done) = seconds(|| work(thread.index(), window));
+            done / seconds
         });
         rates.collect::<Vec<_>>()
     });
-    (0..windows).map(|index| rates.iter().map(|rates| rates[index]).sum()).fold(0.0, f64::max)
+    (0..WINDOWS).map(|window| rates.iter().map(|rates| rates[window]).sum()).fold(0.0, f64::max)
 }
 
 /// How long `work` took, and what it returned.
@@ -107,11 +108,11 @@ mod tests {
     fn rates_of_threads_add_up() {
         let pool = conv_kernels::pool(3).unwrap();
         let rate = |threads: Range<usize>| {
-            let window = |thread| {
-                std::thread::sleep(Duration::from_millis(2));
+            let work = |thread, _| {
+                std::thread::sleep(Duration::from_micros(500));
                 if threads.contains(&thread) { 1.0 } else { 0.0 }
             };
-            best_of_windows(&pool, 5, window)
+            best_of_windows(&pool, work)
         };
         let (one, three) = (rate(1..2), rate(0..3));
         assert!(2.0 * one < three && three < 5.0 * one, "{one} {three}");
