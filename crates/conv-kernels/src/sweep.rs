@@ -16,6 +16,7 @@ use std::ops::Range;
 use crate::scratch::aligned;
 use crate::simd::Isa;
 use crate::simd::plane::Sweep;
+use crate::simd::plane::part::{Split, Spread};
 use crate::simd::tiles::activates;
 use crate::{Epilogue, Scalar};
 
@@ -87,6 +88,9 @@ pub(crate) struct Track {
     copies: bool,
     /// From a row to the next, as the tiles see them.
     pitch: usize,
+    /// Columns of the plane that a row's copy has, and where the first of them comes to lie, the columns not yet apart.
+    inside: Range<usize>,
+    left: usize,
     /// Where each column of the overlay meets a row.
     columns: Vec<usize>,
     /// Where each plane and its overlay begin, for the caller.
@@ -115,7 +119,8 @@ impl Track {
         let plane = course.under(0, strip) * pitch;
         let seen = layers.iter().enumerate().map(|(index, layer)| [index * plane, layer[1]]).collect();
         let seen = if copies { seen } else { layers.clone() };
-        Self { course, width, copies, pitch, columns, layers, seen, strip }
+        let (inside, left) = course.pixels(1, &(0..pitch));
+        Self { course, width, copies, pitch, inside, left, columns, layers, seen, strip }
     }
 
     /// Whether results see zeros that are not of the plane.
@@ -160,7 +165,13 @@ impl Track {
     }
 
     /// What lies under the results `rows`, at most a strip of them.
-    pub(crate) fn under<'b, T: Scalar>(&self, planes: &'b [T], rows: &Range<usize>, copy: &'b mut [T]) -> &'b [T] {
+    pub(crate) fn under<'b, T: Scalar>(
+        &self,
+        isa: Isa,
+        planes: &'b [T],
+        rows: &Range<usize>,
+        copy: &'b mut [T],
+    ) -> &'b [T] {
         let Course { plane: [_, width], stride, .. } = self.course;
         let first = rows.start * stride[0];
         if !self.copies {
@@ -174,7 +185,7 @@ impl Track {
             for (index, row) in inside.clone().enumerate() {
                 let at = above + index * self.course.spread[0];
                 copy[next * self.pitch..at * self.pitch].fill(T::ZERO);
-                self.copy_row(&planes[plane + row * width..][..width], &mut copy[at * self.pitch..][..self.pitch]);
+                self.copy_row(isa, &planes[plane + row * width..][..width], &mut copy[at * self.pitch..][..self.pitch]);
                 next = at + 1;
             }
             copy[next * self.pitch..].fill(T::ZERO);
@@ -183,30 +194,39 @@ impl Track {
     }
 
     /// Copies a row of a plane into a bordered row.
-    fn copy_row<T: Scalar>(&self, pixels: &[T], row: &mut [T]) {
-        let (phases, spread) = (self.course.stride[1], self.course.spread[1]);
-        let (inside, left) = self.course.pixels(1, &(0..self.pitch));
-        let pixels = &pixels[inside];
-        match (phases, spread) {
+    fn copy_row<T: Scalar>(&self, isa: Isa, pixels: &[T], row: &mut [T]) {
+        let (pixels, left) = (&pixels[self.inside.clone()], self.left);
+        match (self.course.stride[1], self.course.spread[1]) {
             (1, 1) => {
                 row[..left].fill(T::ZERO);
                 row[left..left + pixels.len()].copy_from_slice(pixels);
                 row[left + pixels.len()..].fill(T::ZERO);
             }
-            (1, _) => {
+            (1, 2) => {
+                let (border, rest) = row.split_at_mut(left);
+                let (inside, after) = rest.split_at_mut((2 * pixels.len()).min(rest.len()));
+                border.fill(T::ZERO);
+                T::run(isa, Spread { from: pixels, to: inside });
+                after.fill(T::ZERO);
+            }
+            (1, spread) => {
                 row.fill(T::ZERO);
                 row.iter_mut().skip(left).step_by(spread).zip(pixels).for_each(|(to, &pixel)| *to = pixel);
             }
-            _ => {
+            (2, _) => {
                 row.fill(T::ZERO);
-                for (index, row) in row.chunks_exact_mut(self.pitch / phases).enumerate() {
-                    // The first pixel whose bordered column is `index`, or a multiple of the stride further.
-                    let first = (index + phases - left % phases) % phases;
-                    let at = (left + first) / phases;
-                    row.iter_mut()
-                        .skip(at)
-                        .zip(pixels.iter().skip(first).step_by(phases))
-                        .for_each(|(to, &pixel)| *to = pixel);
+                let (even, odd) = row.split_at_mut(self.pitch / 2);
+                let (even, odd) = (&mut even[left.div_ceil(2)..], &mut odd[left / 2..]);
+                let (first, second) = if left % 2 == 0 { (even, odd) } else { (odd, even) };
+                T::run(isa, Split { from: pixels, first, second });
+            }
+            (stride, _) => {
+                row.fill(T::ZERO);
+                for (phase, row) in row.chunks_exact_mut(self.pitch / stride).enumerate() {
+                    // The first pixel whose bordered column is `phase`, or a multiple of the stride further.
+                    let first = (phase + stride - left % stride) % stride;
+                    let row = row.iter_mut().skip((left + first) / stride);
+                    row.zip(pixels.iter().skip(first).step_by(stride)).for_each(|(to, &pixel)| *to = pixel);
                 }
             }
         }
@@ -231,7 +251,7 @@ impl Track {
         for out in out.chunks_mut(self.strip * width) {
             let rows = row..row + out.len() / width;
             let wide = self.width == width;
-            let image = self.under(planes, &rows, copy);
+            let image = self.under(isa, planes, &rows, copy);
             let sweep = Sweep {
                 image,
                 layers: &self.seen,

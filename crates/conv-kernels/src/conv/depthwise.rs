@@ -195,7 +195,7 @@ impl<'a> Depthwise<'a> {
         let (lens, width) = (self.gradient_lens::<T>(), self.shape.output()[1]);
         let (copy, buffers) = buffers.split_at_mut(lens[0]);
         let (narrow, mask) = buffers.split_at_mut(lens[1]);
-        let image = track.under(plane, &rows, copy);
+        let image = track.under(self.isa, plane, &rows, copy);
         let dy = &dy[rows.start * width..rows.end * width];
         let maps = if self.is_narrow() {
             for (to, dy) in narrow.chunks_exact_mut(track.width()).zip(dy.chunks_exact(width)) {

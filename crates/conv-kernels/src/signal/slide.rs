@@ -13,6 +13,7 @@ use std::ops::Range;
 use ndarray::{ArrayView1, ArrayViewD, ArrayViewMut1, ArrayViewMutD, Axis, CowArray, Dimension, IxDyn, indices, s};
 
 use crate::Element;
+use crate::sweep::STRIP_UNIT;
 use crate::threads::lanes;
 
 /// An integer's product takes so many times a float's, about.
@@ -84,12 +85,14 @@ impl<'a, 'out, T: Element> Operands<'a, 'out, T> {
 }
 
 /// Where to cut an output of this shape so that it can be computed in so many parts: along its first axis of several
-/// elements, but not into short rows.
+/// elements, at whole tiles of rows, but not into short rows.
 pub(super) fn cut(shape: &[usize], parts: usize) -> Option<(Axis, usize)> {
     let last = shape.len() - 1;
     let axis = shape[..last].iter().position(|&len| len > 1).unwrap_or(last);
     let worth = parts > 1 && (axis < last || shape[last] >= 2 * SHORTEST_CUT);
-    worth.then(|| (Axis(axis), (shape[axis] * (parts / 2)).div_ceil(parts)))
+    let (len, at) = (shape[axis], shape[axis] * (parts / 2) / parts);
+    let whole = at.next_multiple_of(STRIP_UNIT);
+    worth.then(|| (Axis(axis), if whole < len { whole } else { at.max(1) }))
 }
 
 /// The slices along the inner axes that lie over each other at these places of the outer axes, in row-major order:

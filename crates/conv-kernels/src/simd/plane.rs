@@ -20,6 +20,7 @@
 
 pub(crate) mod add;
 pub(crate) mod gradient;
+pub(crate) mod part;
 
 use super::tiles::{activate, activates};
 use super::{Op, Simd};
@@ -99,7 +100,7 @@ impl<T: Scalar> Op<T> for Sweep<'_, T> {
                     6.. => sweep_band!(self, simd, band, 6 x [2, 1]),
                     3..=5 => sweep_band!(self, simd, band, 3 x [3, 2, 1]),
                     2 => sweep_band!(self, simd, band, 2 x [4, 2, 1]),
-                    _ => sweep_band!(self, simd, band, 1 x [8, 4, 2, 1]),
+                    _ => sweep_band!(self, simd, band, 1 x [8, 7, 6, 5, 4, 3, 2, 1]),
                 };
                 left -= taken;
                 band.image += taken * self.dilation * self.pitch;

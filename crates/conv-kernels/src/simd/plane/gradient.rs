@@ -20,8 +20,10 @@ use super::super::tiles::{even_parts, with_rows};
 use super::super::{MAX_VECTOR, Op, Simd};
 use crate::Scalar;
 
-/// Rows and columns of the overlay in the largest tile.
-const TILE: [usize; 2] = [3, 4];
+/// Rows and columns of the overlay in the largest tile, for overlays of so many columns.
+const fn largest_tile(columns: usize) -> [usize; 2] {
+    if columns == 5 { [2, 5] } else { [3, 4] }
+}
 
 /// Rows of gradients in a block.
 const BLOCK_ROWS: usize = 8;
@@ -65,13 +67,18 @@ impl<T: Scalar> Op<T> for Collect<'_, T> {
         self.check(S::LANES);
         let [rows, width] = self.size;
         let vectors = BLOCK_BYTES / (S::LANES * size_of::<T>());
+        // What a row's last vector has not shared with the one before: nothing, where the row is a multiple.
+        let mut mask = [T::ZERO; MAX_VECTOR];
+        mask[S::LANES - width % S::LANES..S::LANES].fill(T::one());
+        // SAFETY: no vector has more than `MAX_VECTOR` lanes.
+        let mask = unsafe { simd.load(mask.as_ptr()) };
         for phase in 0..self.dilation.min(rows) {
             let count = (rows - phase).div_ceil(self.dilation);
             for rows in even_parts(count, BLOCK_ROWS) {
                 let first = phase + rows.start * self.dilation;
                 for part in even_parts(width.div_ceil(S::LANES), vectors) {
                     let columns = part.start * S::LANES..(part.end * S::LANES).min(width);
-                    self.block(simd, &Block { first, rows: rows.len(), columns });
+                    self.block(simd, &Block { first, rows: rows.len(), columns }, mask);
                 }
             }
         }
@@ -95,20 +102,30 @@ impl<T: Scalar> Collect<'_, T> {
 
     /// What a block contributes to the whole overlay.
     #[inline(always)]
-    fn block<S: Simd<T>>(&mut self, simd: S, block: &Block) {
-        for overlay_rows in even_parts(self.kernel_rows, TILE[0].min(block.rows)) {
-            for overlay_columns in even_parts(self.columns.len(), TILE[1]) {
+    fn block<S: Simd<T>>(&mut self, simd: S, block: &Block, mask: S::Vector) {
+        let most = largest_tile(self.columns.len());
+        for overlay_rows in even_parts(self.kernel_rows, most[0].min(block.rows)) {
+            for overlay_columns in even_parts(self.columns.len(), most[1]) {
                 let at = [overlay_rows.start, overlay_columns.start];
-                with_rows!(overlay_rows.len(), [1, 2, 3], R => {
-                    with_rows!(overlay_columns.len(), [1, 2, 3, 4], N => self.tile::<S, R, N>(simd, block, at));
-                });
+                match overlay_columns.len() {
+                    5 => with_rows!(overlay_rows.len(), [1, 2], R => self.tile::<S, R, 5>(simd, block, mask, at)),
+                    columns => with_rows!(overlay_rows.len(), [1, 2, 3], R => {
+                        with_rows!(columns, [1, 2, 3, 4], N => self.tile::<S, R, N>(simd, block, mask, at));
+                    }),
+                }
             }
         }
     }
 
     /// What a block contributes to `R` rows and `N` columns of the overlay, of which `at` is the first element.
     #[inline(always)]
-    fn tile<S: Simd<T>, const R: usize, const N: usize>(&mut self, simd: S, block: &Block, at: [usize; 2]) {
+    fn tile<S: Simd<T>, const R: usize, const N: usize>(
+        &mut self,
+        simd: S,
+        block: &Block,
+        mask: S::Vector,
+        at: [usize; 2],
+    ) {
         let mut sums = [[simd.splat(T::ZERO); N]; R];
         let (step, map_step) = (self.dilation * self.pitch, self.dilation * self.map_pitch);
         let mut places = [0; N];
@@ -123,7 +140,9 @@ impl<T: Scalar> Collect<'_, T> {
             macro_rules! rows {
                 ($index:expr, $from:tt, $to:tt) => {{
                     let row = image.add(($index) * step);
-                    line::<T, S, R, N, $from, $to>(simd, row, &places, maps, $index, map_step, columns, &mut sums);
+                    line::<T, S, R, N, $from, $to>(
+                        simd, row, &places, maps, $index, map_step, columns, mask, &mut sums,
+                    );
                 }};
             }
             // Rows under the first gradients only, those under `R` rows of them, those under the last ones only.
@@ -158,7 +177,7 @@ impl<T: Scalar> Collect<'_, T> {
 /// # Safety
 ///
 /// These rows of gradients must be readable at `columns`, as must the pixels there from each of `places` on. Fewer
-/// columns than fill a whole vector must have others before them that are readable too.
+/// columns than fill a whole vector must have others before them that are readable too; `mask` is zero there.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "two arrays, and where to read them")]
 unsafe fn line<T: Scalar, S: Simd<T>, const R: usize, const N: usize, const FROM: usize, const TO: usize>(
@@ -169,6 +188,7 @@ unsafe fn line<T: Scalar, S: Simd<T>, const R: usize, const N: usize, const FROM
     index: usize,
     map_step: usize,
     columns: &Range<usize>,
+    mask: S::Vector,
     sums: &mut [[S::Vector; N]; R],
 ) {
     let zero = simd.splat(T::ZERO);
@@ -203,12 +223,9 @@ unsafe fn line<T: Scalar, S: Simd<T>, const R: usize, const N: usize, const FROM
     if column < columns.end {
         // The last vector begins earlier: zeros on both sides for what the one before has had, so that no infinity
         // meets a zero.
-        let mut mask = [T::ZERO; MAX_VECTOR];
-        mask[column + S::LANES - columns.end..S::LANES].fill(T::one());
         let from = columns.end - S::LANES;
-        // SAFETY: no vector has more than `MAX_VECTOR` lanes; the caller promises the vector that ends with the columns.
+        // SAFETY: the caller promises the vector that ends with the columns.
         unsafe {
-            let mask = simd.load(mask.as_ptr());
             let mut gradients = [zero; R];
             for r in FROM..TO.min(R) {
                 gradients[r] = simd.where_positive(mask, simd.load(rows[r].add(from)), zero);
