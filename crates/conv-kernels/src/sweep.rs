@@ -88,9 +88,11 @@ pub(crate) struct Track {
     copies: bool,
     /// From a row to the next, as the tiles see them.
     pitch: usize,
-    /// Columns of the plane that a row's copy has, and where the first of them comes to lie, the columns not yet apart.
+    /// Columns of the plane that a row's copy has, and where the first of them would lie, were columns not taken apart.
     inside: Range<usize>,
     left: usize,
+    /// The part of a row's copy that is not border.
+    span: Range<usize>,
     /// Where each column of the overlay meets a row.
     columns: Vec<usize>,
     /// Where each plane and its overlay begin, for the caller.
@@ -120,7 +122,11 @@ impl Track {
         let seen = layers.iter().enumerate().map(|(index, layer)| [index * plane, layer[1]]).collect();
         let seen = if copies { seen } else { layers.clone() };
         let (inside, left) = course.pixels(1, &(0..pitch));
-        Self { course, width, copies, pitch, inside, left, columns, layers, seen, strip }
+        let span = match course.stride[1] {
+            1 => left..(left + inside.len() * course.spread[1]).min(pitch),
+            _ => 0..pitch,
+        };
+        Self { course, width, copies, pitch, inside, left, span, columns, layers, seen, strip }
     }
 
     /// Whether results see zeros that are not of the plane.
@@ -181,51 +187,41 @@ impl Track {
         let (inside, above) = self.course.pixels(0, &bordered);
         for (&[plane, _], &[seen, _]) in self.layers.iter().zip(&self.seen) {
             let copy = &mut copy[seen..seen + bordered.len() * self.pitch];
-            let mut next = 0;
+            let mut done = 0;
             for (index, row) in inside.clone().enumerate() {
-                let at = above + index * self.course.spread[0];
-                copy[next * self.pitch..at * self.pitch].fill(T::ZERO);
-                self.copy_row(isa, &planes[plane + row * width..][..width], &mut copy[at * self.pitch..][..self.pitch]);
-                next = at + 1;
+                let at = (above + index * self.course.spread[0]) * self.pitch;
+                let span = at + self.span.start..at + self.span.end;
+                copy[done..span.start].fill(T::ZERO);
+                done = span.end;
+                self.copy_row(isa, &planes[plane + row * width..][self.inside.clone()], &mut copy[span]);
             }
-            copy[next * self.pitch..].fill(T::ZERO);
+            copy[done..].fill(T::ZERO);
         }
         copy
     }
 
-    /// Copies a row of a plane into a bordered row.
+    /// Copies a row of a plane to its span of a bordered row.
     fn copy_row<T: Scalar>(&self, isa: Isa, pixels: &[T], row: &mut [T]) {
-        let (pixels, left) = (&pixels[self.inside.clone()], self.left);
         match (self.course.stride[1], self.course.spread[1]) {
-            (1, 1) => {
-                row[..left].fill(T::ZERO);
-                row[left..left + pixels.len()].copy_from_slice(pixels);
-                row[left + pixels.len()..].fill(T::ZERO);
-            }
-            (1, 2) => {
-                let (border, rest) = row.split_at_mut(left);
-                let (inside, after) = rest.split_at_mut((2 * pixels.len()).min(rest.len()));
-                border.fill(T::ZERO);
-                T::run(isa, Spread { from: pixels, to: inside });
-                after.fill(T::ZERO);
-            }
+            (1, 1) => row.copy_from_slice(pixels),
+            (1, 2) => T::run(isa, Spread { from: pixels, to: row }),
             (1, spread) => {
                 row.fill(T::ZERO);
-                row.iter_mut().skip(left).step_by(spread).zip(pixels).for_each(|(to, &pixel)| *to = pixel);
+                row.iter_mut().step_by(spread).zip(pixels).for_each(|(to, &pixel)| *to = pixel);
             }
             (2, _) => {
                 row.fill(T::ZERO);
                 let (even, odd) = row.split_at_mut(self.pitch / 2);
-                let (even, odd) = (&mut even[left.div_ceil(2)..], &mut odd[left / 2..]);
-                let (first, second) = if left % 2 == 0 { (even, odd) } else { (odd, even) };
+                let (even, odd) = (&mut even[self.left.div_ceil(2)..], &mut odd[self.left / 2..]);
+                let (first, second) = if self.left.is_multiple_of(2) { (even, odd) } else { (odd, even) };
                 T::run(isa, Split { from: pixels, first, second });
             }
             (stride, _) => {
                 row.fill(T::ZERO);
                 for (phase, row) in row.chunks_exact_mut(self.pitch / stride).enumerate() {
                     // The first pixel whose bordered column is `phase`, or a multiple of the stride further.
-                    let first = (phase + stride - left % stride) % stride;
-                    let row = row.iter_mut().skip((left + first) / stride);
+                    let first = (phase + stride - self.left % stride) % stride;
+                    let row = row.iter_mut().skip((self.left + first) / stride);
                     row.zip(pixels.iter().skip(first).step_by(stride)).for_each(|(to, &pixel)| *to = pixel);
                 }
             }

@@ -69,19 +69,18 @@ struct Band {
     out: usize,
 }
 
-/// Sweeps a band of `R` rows, in tiles as wide as listed, the last one overlapping.
+/// Sweeps a band of `R` rows, in tiles as wide as listed; where a row is no multiple, its last vector begins earlier.
 macro_rules! sweep_band {
     ($self:ident, $simd:ident, $band:ident, $rows:literal x [$($vectors:literal),*]) => {{
-        let (width, mut column) = ($self.size[1], 0);
+        let (width, mut done) = ($self.size[1], 0);
+        let vectors = width.div_ceil(S::LANES);
         $(
-            while column + $vectors * S::LANES <= width {
-                $self.tile::<S, $rows, $vectors>($simd, $band, column);
-                column += $vectors * S::LANES;
+            while vectors - done >= $vectors {
+                let (first, end) = (done * S::LANES, (done + $vectors) * S::LANES);
+                $self.tile::<S, $rows, $vectors>($simd, $band, first, end.min(width) - S::LANES);
+                done += $vectors;
             }
         )*
-        if column < width {
-            $self.tile::<S, $rows, 1>($simd, $band, width - S::LANES);
-        }
         $rows
     }};
 }
@@ -128,9 +127,10 @@ impl<T: Scalar> Sweep<'_, T> {
         assert!(activates(self.activation), "an activation that vectors compute");
     }
 
-    /// `N` vectors of each of `R` rows of results, from `column` on.
+    /// `N` vectors of each of `R` rows of results, side by side from column `first` on, but for the one at `last`.
     #[inline(always)]
-    fn tile<S: Simd<T>, const R: usize, const N: usize>(&mut self, simd: S, band: Band, column: usize) {
+    fn tile<S: Simd<T>, const R: usize, const N: usize>(&mut self, simd: S, band: Band, first: usize, last: usize) {
+        let place = |n: usize| if n + 1 < N { first + n * S::LANES } else { last };
         let mut sums = [[simd.splat(T::ZERO); N]; R];
         let (step, pitch) = (self.dilation * self.pitch, self.weight_pitch);
         for &[image, weight] in self.layers {
@@ -138,11 +138,12 @@ impl<T: Scalar> Sweep<'_, T> {
             // results, `far + width` elements of each, and the overlay `kernel_rows` rows. `R` of `dilation` many rows
             // of results are there from this band on, and `R <= kernel_rows`.
             unsafe {
-                let image = self.image.as_ptr().add(image + band.image + column);
+                let image = self.image.as_ptr().add(image + band.image);
                 let weight = self.weight.as_ptr().add(weight);
                 macro_rules! rows {
                     ($index:expr, $from:tt, $to:tt) => {{
                         let row = image.add(($index) * step);
+                        let row = [row.add(first), row.add(last)];
                         line::<T, S, R, N, $from, $to>(simd, row, self.columns, weight, $index, pitch, &mut sums);
                     }};
                 }
@@ -173,7 +174,7 @@ impl<T: Scalar> Sweep<'_, T> {
                 // SAFETY: `check` has seen that there is room for all rows of results, `width` elements each.
                 unsafe {
                     let row = self.out.as_mut_ptr().add(band.out + r * self.dilation * self.out_pitch);
-                    simd.store(sums[r][n], row.add(column + n * S::LANES));
+                    simd.store(sums[r][n], row.add(place(n)));
                 }
             }
         }
@@ -185,12 +186,12 @@ impl<T: Scalar> Sweep<'_, T> {
 ///
 /// # Safety
 ///
-/// `N` vectors must be readable at each of `columns` from `row` on, and `columns.len()` elements of each of these rows
+/// At each of `columns`, `N - 1` vectors must be readable from `row[0]` on, and another from `row[1]` on; and `columns.len()` elements of each of these rows
 /// of the overlay at `weight`.
 #[inline(always)]
 unsafe fn line<T: Scalar, S: Simd<T>, const R: usize, const N: usize, const FROM: usize, const TO: usize>(
     simd: S,
-    row: *const T,
+    row: [*const T; 2],
     columns: &[usize],
     weight: *const T,
     index: usize,
@@ -205,8 +206,11 @@ unsafe fn line<T: Scalar, S: Simd<T>, const R: usize, const N: usize, const FROM
     for (j, &column) in columns.iter().enumerate() {
         let mut pixels = [simd.splat(T::ZERO); N];
         for n in 0..N {
-            // SAFETY: the caller promises `N` vectors.
-            pixels[n] = unsafe { simd.load(row.add(column + n * S::LANES)) };
+            // SAFETY: the caller promises all vectors.
+            pixels[n] = unsafe {
+                let place = if n + 1 < N { row[0].add(column + n * S::LANES) } else { row[1].add(column) };
+                simd.load(place)
+            };
         }
         for r in FROM..TO.min(R) {
             // SAFETY: the caller promises an element for each column.
