@@ -76,23 +76,27 @@ pub fn output_shape(first: &[usize], second: &[usize], mode: Mode) -> Result<Vec
 /// * **Larger second operand.** In `Mode::Valid` it is then `first` that moves, inside `second`, and the result
 ///   still lists the places of the overlay in ascending order. (scipy says the same in other words: it swaps the
 ///   operands, and reverses the result.) The other modes make no difference between a smaller and a larger operand.
-/// * **Order of addition.** Each result starts at zero and adds its products in the row-major order of the elements
-///   of `first` that are covered, each product and each sum rounded. The order depends on nothing else, so floats
-///   have the same bits as [`reference::correlate`](crate::reference::correlate), for any strides and any number of
-///   threads.
+/// * **Order of addition.** Each result is one chain: it starts at zero and adds its products in the row-major order of
+///   the elements of `first` that are covered. Where the CPU has fused multiply-adds (AVX2 with FMA), a product and the
+///   sum it is added to are rounded once; elsewhere twice, as by
+///   [`reference::correlate`](crate::reference::correlate), whose bits floats have there. The bits depend on nothing
+///   else: on no strides, and on no number of threads.
 /// * **Integers** are exact, and wrap on overflow as numpy's do.
 /// * **Outside of `first`** there is nothing, and nothing is added: an infinity or a NaN in `second` reaches only
-///   the results in which it covers an element. (scipy adds `0 · w` there in two and more dimensions.)
+///   the results in which it covers an element. (scipy adds `0 · w` there in two and more dimensions.) A sum that
+///   underflows to `-0.0` may be `0.0` there.
 ///
-/// Large inputs are spread over the current rayon pool; below about a million products all is done on the calling
-/// thread.
+/// Large inputs are spread over the current rayon pool; below about eight million products of floats, or two of
+/// integers, all is done on the calling thread.
 ///
 /// # Errors
 ///
 /// * [`KernelError::Ranks`]: the operands have different numbers of axes (possible with `IxDyn` only);
 /// * [`KernelError::EmptyOperand`]: an operand has no elements;
 /// * [`KernelError::NeitherContains`]: `Mode::Valid`, and each operand is longer than the other along some axis;
-/// * [`KernelError::TooLarge`]: the result would not fit in the address space.
+/// * [`KernelError::TooLarge`]: the result would not fit in the address space;
+/// * [`KernelError::InstructionSet`]: floats, and the environment variable `CONV_ISA` names an instruction set that is
+///   not available.
 ///
 /// # Example
 ///

@@ -22,7 +22,8 @@ pub enum Algorithm {
     Im2col,
     /// A matrix product straight on the image: for 1x1 kernels with stride 1 and no padding.
     Pointwise,
-    /// Row by row: for groups of one input channel each, where a product would have a single row, or few.
+    /// Plane by plane, by tiles of several rows of results: for groups of one input channel each, where a product would
+    /// have a single row, or few. Padding is skipped.
     Depthwise,
     /// Straight on the image, by tiles whose vectors lie along the pixels of a row; the input gradient adds to each
     /// underlay what its output pixel sends back. Padding is multiplied as by [`Algorithm::Im2col`].

@@ -10,7 +10,8 @@ use crate::{Element, KernelError, Mode, output_shape};
 /// corresponding cell of the overlay, then add these products together; move the overlay on, and do the same again.
 /// Where the overlay hangs out of the input, the cells that cover nothing are left out.
 ///
-/// Same results as [`crate::correlate`], floats bit for bit.
+/// Same results as [`crate::correlate`]: floats bit for bit where all sums are exact, or where the CPU has no fused
+/// multiply-add; else that one rounds a product and a sum once, and this one twice.
 ///
 /// # Errors
 ///
@@ -71,7 +72,7 @@ pub fn correlate<T: Element, D: Dimension>(
 
 /// Convolution, by definition: [`correlate`] with the overlay rotated by 180° first (reversed along every axis).
 ///
-/// Same results as [`crate::convolve`], floats bit for bit.
+/// Same results as [`crate::convolve`], with the same reservation.
 ///
 /// # Errors
 ///
