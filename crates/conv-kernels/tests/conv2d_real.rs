@@ -27,6 +27,9 @@ proptest! {
         let terms_per_weight = (problem.batch * problem.shape.output_len() / problem.shape.out_channels()) as f64;
         let maps = problem.shape.weight_len() as f64 / problem.shape.in_channels() as f64 * problem.shape.groups() as f64;
         for (algorithm, plan) in plans::<f32>(problem.shape) {
+            if algorithm == Algorithm::Winograd {
+                continue; // has a bound of its own: `tests/winograd.rs`
+            }
             let got = problem.run(&plan, &data, &mut Scratch::new());
             for (what, got, exact, size, terms) in [
                 ("y", &got.y, &exact.y, &sizes.y, terms),
@@ -127,7 +130,8 @@ fn the_scratch_is_grown_once_and_its_contents_do_not_matter() {
 }
 
 /// Without padding every algorithm adds up exactly the products of the definition, so NaN and infinities arise, and
-/// stay away, at the same places; `Depthwise` skips the padding as the definition does.
+/// stay away, at the same places; `Depthwise` skips the padding as the definition does. `Winograd` lets them spread
+/// through its tiles.
 #[test]
 fn nan_and_infinity_spread_as_in_the_definition() {
     let kind = |value: &f32| match value {
@@ -156,7 +160,7 @@ fn nan_and_infinity_spread_as_in_the_definition() {
                 }
                 let expected = problem.reference(&data);
                 for (algorithm, plan) in plans::<f32>(problem.shape) {
-                    if only.is_some_and(|only| only != algorithm) {
+                    if algorithm == Algorithm::Winograd || only.is_some_and(|only| only != algorithm) {
                         continue;
                     }
                     let got = problem.run(&plan, &data, &mut Scratch::new());

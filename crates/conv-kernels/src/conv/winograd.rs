@@ -5,12 +5,18 @@
 //! if inputs and kernels are transformed first:
 //!
 //! ```text
-//! for each output channel o, input channel c        U[·, c, o] = G w[o, c] Gᵀ             16 numbers
-//! for each band of tiles (of one image, or of several that are small)
-//!     for each c, tile t                            V[·, c, t] = Bᵀ x[c, t] B             16 numbers
-//!     for each point p of the 16                    M[p] = U[p]ᵀ V[p]                     a matrix product
-//!     for each o, tile t                            y[o, t] = σ(Aᵀ M[·, o, t] A + b[o])   2x2 pixels
+//! for each output channel o, input channel c            U[·, c, o] = G w[o, c] Gᵀ             16 numbers
+//! for each band of tiles t (of one image, or of several that are small)
+//!     for each part of the output channels o
+//!         for each part of the input channels c
+//!             for each c, t                             V[·, c, t] = Bᵀ x[c, t] B             16 numbers
+//!             for each point p of the 16                M[p] += U[p]ᵀ V[p]                    a matrix product
+//!         for each o, t                                 y[o, t] = σ(Aᵀ M[·, o, t] A + b[o])   2x2 pixels
 //! ```
+//!
+//! Parts and bands are so small that `V` and `M` stay in the second cache; where there are several parts of input
+//! channels, `V` is made anew for each part of the output channels, which costs less than to fetch it from farther away.
+//! Each `M[p, o, t]` is one chain of multiply-adds through the input channels, whatever the parts.
 //!
 //! Tiles of 4x4 outputs have 6x6 inputs: 36 points, for 144 products by the definition.
 //!
@@ -23,12 +29,12 @@
 //! `|x|`, `|w|` the largest numbers of an input channel and of a kernel:
 //!
 //! ```text
-//! |error| ≤ (C + k)·u·κ·Σ |x|·|w|    over the C input channels of the group
+//! |error| ≤ (C + k)·u·κ·Σ |x|·|w|    over the C input channels of the group, to first order in u
 //! ```
 //!
 //! `κ`, the square of the largest row sum of `|Aᵀ|·(|G| 1 ⊙ |Bᵀ| 1)`, says how far the transforms can enlarge numbers:
 //! 64 for tiles of 2x2, and 877 for 4x4; 9 is the definition's. `k` counts the roundings on the longest way through the
-//! transforms: 12, and 34. Errors in practice are much smaller, as those of sums are. The filters of 2x2 have halves
+//! transforms: 12, and 24. Errors in practice are much smaller, as those of sums are. The filters of 2x2 have halves
 //! only, so small integers give exact results; those of 4x4 have thirds and fifths, and are never exact.
 //!
 //! A number that is not finite spreads to all outputs of the tiles that see it.
@@ -49,9 +55,9 @@ use crate::plan::mirrored;
 use crate::simd::Isa;
 use crate::simd::tiles::{ROWS, activates, even_parts};
 use crate::simd::winograd::{InputTransform, KernelTransform, OutputTransform, Product, TAPS, Tile};
-use crate::threads::{Cell, Cuts, grid, lanes, view3};
+use crate::threads::{Cell, Cuts, grid, lanes, rows, view3};
 use crate::{Conv2dShape, Epilogue, Scalar};
-use layout::{GATHERED, Layout, SECTION, SWEEP};
+use layout::{CHUNK, Layout, MAPS_PART, SECTION, TOGETHER};
 
 /// What transforming a kernel costs, in multiply-adds of the products.
 const KERNEL_COST: usize = 256;
@@ -73,10 +79,13 @@ struct Call<'a, T> {
     epilogue: Epilogue<'a, T>,
 }
 
-/// Some tiles: rows of them, counted through the images of a cell, and columns.
+/// Some tiles: rows of them, counted through the images of a cell, and columns; and the group of channels they are for.
 struct Band {
+    group: usize,
     rows: Range<usize>,
     columns: Range<usize>,
+    /// The first image of the cell.
+    first_image: usize,
     /// Rows of tiles of an image that lie in the cell, and the first of them.
     per_image: usize,
     top: usize,
@@ -121,7 +130,7 @@ impl Winograd {
     pub(crate) fn scratch_len<T: Scalar>(&self) -> usize {
         let layout = self.layout::<T>();
         let cells = pass_lanes(&self.shape, self.batch);
-        self.tile.points() * layout.kernels_plane::<T>() + cells * layout.cell_lens::<T>().into_iter().sum::<usize>()
+        layout.kernels_len::<T>() + cells * layout.cell_lens::<T>().into_iter().sum::<usize>()
     }
 
     /// `y = σ(x ⋆ w + b)`.
@@ -134,7 +143,7 @@ impl Winograd {
         scratch: &mut [T],
     ) {
         let (layout, side) = (self.layout::<T>(), self.tile.side());
-        let (kernels, cells) = scratch.split_at_mut(self.tile.points() * layout.kernels_plane::<T>());
+        let (kernels, cells) = scratch.split_at_mut(layout.kernels_len::<T>());
         self.transform_kernels(&layout, overlays, kernels, cells);
         let call = Call { layout, x, kernels, epilogue };
 
@@ -148,7 +157,7 @@ impl Winograd {
         });
     }
 
-    /// `U`, in parallel: `(point, block of output channels, input channel, output channel in the block)`.
+    /// `U`, in parallel: `(block of output channels, point, input channel, output channel in the block)`.
     fn transform_kernels<T: Scalar>(
         &self,
         layout: &Layout,
@@ -156,35 +165,30 @@ impl Winograd {
         transformed: &mut [T],
         scratch: &mut [T],
     ) {
-        let (plane, block_len) = (layout.kernels_plane::<T>(), layout.block_len::<T>());
-        let gathered_len = TAPS * GATHERED * ROWS;
+        let block_len = layout.block_len::<T>();
+        let points_len = self.tile.points() * block_len;
         let work = lanes((layout.groups * layout.depth * layout.maps * KERNEL_COST) as u64);
-        let dim = [self.tile.points(), 1, plane];
-        let units = [dim[0], 1, layout.blocks_of_unit() * block_len];
-        let cuts = Cuts::new(work.min(pass_lanes(&self.shape, self.batch)), dim, units, [2, 1, 0]);
+        let dim = [1, layout.blocks(), points_len];
+        let units = [1, layout.blocks_of_unit(), points_len];
+        let cuts = Cuts::new(work.min(pass_lanes(&self.shape, self.batch)), dim, units, [1, 0, 2]);
         let whole = Cell::whole(view3(dim, transformed), scratch);
-        grid(whole, cuts, gathered_len, &|cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
-            let first = cell.start[2] / block_len;
-            let count = (cell.view.len_of(Axis(2)) / block_len).min(layout.blocks() - first);
-            let gathered = &mut cell.scratch[..gathered_len];
-            let mut transformed = cell.view.index_axis_move(Axis(1), 0);
-            for (block, index) in (first..first + count).enumerate() {
+        grid(whole, cuts, layout.gathered_len(), &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
+            let (gathered, results) = cell.scratch[..layout.gathered_len()].split_at_mut(TAPS * CHUNK);
+            for ([_, index], points) in rows(&mut cell.view, cell.start) {
                 let (group, maps) = layout.block(index);
-                for channels in (0..layout.depth).step_by(GATHERED) {
-                    let channels = channels..layout.depth.min(channels + GATHERED);
-                    let first = block * block_len + channels.start * maps.len();
+                for channels in (0..layout.depth).step_by(CHUNK / ROWS) {
+                    let channels = channels..layout.depth.min(channels + CHUNK / ROWS);
+                    let chunk = channels.start * maps.len()..channels.end * maps.len();
                     for (row, map) in maps.clone().enumerate() {
                         let map = group * layout.maps + map;
-                        let pitches = [GATHERED * ROWS, maps.len()];
+                        let pitches = [CHUNK, maps.len()];
                         overlays.gather(&self.shape, map, channels.clone(), &mut gathered[row..], pitches);
                     }
-                    let op = KernelTransform {
-                        tile: self.tile,
-                        kernels: gathered,
-                        count: channels.len() * maps.len(),
-                        transformed: transformed.slice_mut(s![.., first..(block + 1) * block_len]),
-                    };
-                    T::run(self.isa, op);
+                    let (tile, count) = (self.tile, chunk.len());
+                    T::run(self.isa, KernelTransform { tile, kernels: gathered, count, transformed: results });
+                    for (point, result) in points.chunks_exact_mut(block_len).zip(results.chunks_exact(CHUNK)) {
+                        point[chunk.clone()].copy_from_slice(&result[..count]);
+                    }
                 }
             }
         });
@@ -204,98 +208,104 @@ impl Winograd {
             for columns in even_parts(layout.columns, layout.band_columns) {
                 for rows in (0..images * per_image).step_by(layout.band_rows) {
                     let rows = rows..(images * per_image).min(rows + layout.band_rows);
-                    let band = Band { rows, columns: columns.clone(), per_image, top };
-                    self.transform_inputs(call, group, first_image, &band, inputs, shared);
-                    for first in within.clone().step_by(SWEEP) {
-                        let sweep = first..within.end.min(first + SWEEP);
-                        self.multiply(call, group, &sweep, band.tiles(), inputs, products);
-                        let at = group * layout.maps + sweep.start - first_map;
-                        let maps = y.slice_mut(s![.., at..at + sweep.len(), ..]);
-                        self.transform_products(call, group * layout.maps + sweep.start, &band, products, shared, maps);
+                    let band = Band { group, rows, columns: columns.clone(), first_image, per_image, top };
+                    for first in within.clone().step_by(MAPS_PART) {
+                        let part = first..within.end.min(first + MAPS_PART);
+                        for channels in even_parts(layout.depth, layout.depth_part) {
+                            // Inputs in one part are still there; in several parts they are made anew, in the cache.
+                            if channels.len() < layout.depth || first == within.start {
+                                self.transform_inputs(call, &band, channels.clone(), inputs, shared);
+                            }
+                            self.multiply(call, &band, &part, channels, inputs, products);
+                        }
+                        let at = group * layout.maps + part.start - first_map;
+                        let maps = y.slice_mut(s![.., at..at + part.len(), ..]);
+                        self.transform_products(call, group * layout.maps + part.start, &band, products, shared, maps);
                     }
                 }
             }
         }
     }
 
-    /// `V` of a band, for all input channels of a group.
+    /// `V` of a band, for some input channels of a group.
     fn transform_inputs<T: Scalar>(
         &self,
         call: &Call<'_, T>,
-        group: usize,
-        first_image: usize,
         band: &Band,
+        channels: Range<usize>,
         inputs: &mut [T],
-        strip: &mut [T],
+        strips: &mut [T],
     ) {
         let Call { layout, x, .. } = call;
-        let (plane, pitch) = (layout.inputs_plane::<T>(), band.columns.len() * self.tile.side() + 2);
+        let (side, plane) = (self.tile.side(), self.shape.in_pixels());
+        let pitch = band.columns.len() * side + 2;
         for (image, rows, tile) in band.parts() {
-            let first = (first_image + image) * self.shape.in_channels() + group * layout.depth;
-            let channels = x.chunks_exact(self.shape.in_pixels()).skip(first).take(layout.depth);
-            for (channel, pixels) in channels.enumerate() {
-                let lines = rows.start * self.tile.side()..rows.end * self.tile.side() + 2;
-                self.copy(pixels, lines, band.columns.start * self.tile.side(), pitch, strip);
-                let op = InputTransform {
-                    tile: self.tile,
-                    strip,
-                    pitch,
-                    rows: rows.len(),
-                    columns: band.columns.len(),
-                    plane,
-                    transformed: &mut inputs[channel * layout.pitch + tile..],
-                };
-                T::run(self.isa, op);
-            }
-        }
-    }
-
-    /// Copies lines of the bordered image, from column `left` on, into rows of `pitch` pixels.
-    fn copy<T: Scalar>(&self, pixels: &[T], lines: Range<usize>, left: usize, pitch: usize, strip: &mut [T]) {
-        let ([height, width], padding) = (self.shape.input(), self.shape.padding());
-        let border = padding.left.saturating_sub(left).min(pitch);
-        let first = left.saturating_sub(padding.left).min(width);
-        let real = border..border + (width - first).min(pitch - border);
-        for (line, to) in lines.zip(strip.chunks_exact_mut(pitch)) {
-            match line.checked_sub(padding.top).filter(|&line| line < height) {
-                None => to.fill(T::ZERO),
-                Some(line) => {
-                    to[..real.start].fill(T::ZERO);
-                    to[real.clone()].copy_from_slice(&pixels[line * width + first..][..real.len()]);
-                    to[real.end..].fill(T::ZERO);
+            let image = band.first_image + image;
+            let first = image * self.shape.in_channels() + band.group * layout.depth + channels.start;
+            let lines = rows.start * side..rows.end * side + 2;
+            // The border is the same for all channels: zeros that no copy overwrites.
+            strips[..TOGETHER * layout.strip_len()].fill(T::ZERO);
+            for together in (0..channels.len()).step_by(TOGETHER) {
+                let together = together..channels.len().min(together + TOGETHER);
+                let planes = x.chunks_exact(plane).skip(first + together.start).take(together.len());
+                for (pixels, strip) in planes.zip(strips.chunks_exact_mut(layout.strip_len())) {
+                    self.copy(pixels, lines.clone(), band.columns.start * side, pitch, strip);
+                }
+                for (channel, strip) in together.zip(strips.chunks_exact(layout.strip_len())) {
+                    let op = InputTransform {
+                        tile: self.tile,
+                        strip,
+                        pitch,
+                        rows: rows.len(),
+                        columns: band.columns.len(),
+                        plane: layout.inputs_plane::<T>(),
+                        transformed: &mut inputs[channel * layout.pitch + tile..],
+                    };
+                    T::run(self.isa, op);
                 }
             }
         }
     }
 
-    /// `M` of a band, for some output channels of a group.
+    /// Copies what lines of the bordered image, from column `left` on, have of the image into rows of `pitch` pixels.
+    fn copy<T: Scalar>(&self, pixels: &[T], lines: Range<usize>, left: usize, pitch: usize, strip: &mut [T]) {
+        let ([height, width], padding) = (self.shape.input(), self.shape.padding());
+        let border = padding.left.saturating_sub(left).min(pitch);
+        let first = left.saturating_sub(padding.left).min(width);
+        let count = (width - first).min(pitch - border);
+        for (line, to) in lines.zip(strip.chunks_exact_mut(pitch)) {
+            if let Some(line) = line.checked_sub(padding.top).filter(|&line| line < height) {
+                to[border..border + count].copy_from_slice(&pixels[line * width + first..][..count]);
+            }
+        }
+    }
+
+    /// `M` of a band, for some output channels of a group: what some input channels add.
     fn multiply<T: Scalar>(
         &self,
         call: &Call<'_, T>,
-        group: usize,
+        band: &Band,
         maps: &Range<usize>,
-        tiles: usize,
+        channels: Range<usize>,
         inputs: &[T],
         products: &mut [T],
     ) {
         let Call { layout, kernels, .. } = call;
-        let block_len = layout.block_len::<T>();
-        let points = kernels.chunks_exact(layout.kernels_plane::<T>());
-        let points = points.zip(inputs.chunks_exact(layout.inputs_plane::<T>()));
-        for ((kernels, inputs), products) in points.zip(products.chunks_exact_mut(layout.products_plane::<T>())) {
-            for block in layout.blocks_within(group, maps) {
-                let (_, rows) = layout.block(block);
-                let op = Product {
-                    kernels: &kernels[block * block_len..],
-                    rows: rows.len(),
-                    depth: layout.depth,
-                    inputs,
-                    count: tiles,
-                    pitch: layout.pitch,
-                    products: &mut products[(rows.start - maps.start) * layout.pitch..],
-                };
-                T::run(self.isa, op);
-            }
+        let (block_len, points) = (layout.block_len::<T>(), self.tile.points());
+        let blocks = layout.blocks_within(band.group, maps);
+        let products = products.chunks_exact_mut(layout.products_plane::<T>());
+        for (point, (inputs, products)) in inputs.chunks_exact(layout.inputs_plane::<T>()).zip(products).enumerate() {
+            let op = Product {
+                kernels: &kernels[(blocks.start * points + point) * block_len..],
+                block_pitch: points * block_len,
+                blocks: blocks.clone().map(|block| layout.block(block).1.len()),
+                channels: channels.clone(),
+                inputs,
+                count: band.tiles(),
+                pitch: layout.pitch,
+                products,
+            };
+            T::run(self.isa, op);
         }
     }
 
@@ -313,26 +323,31 @@ impl Winograd {
         let [height, width] = self.shape.output();
         let columns = band.columns.start * side..width.min(band.columns.end * side);
         let (pitch, line_len) = (layout.pitch * side, band.columns.len() * side);
-        for map in 0..y.len_of(Axis(1)) {
-            let op = OutputTransform {
-                tile: self.tile,
-                products: &products[map * layout.pitch..],
-                plane: layout.products_plane::<T>(),
-                count: band.tiles(),
-                bias: epilogue.bias.map_or(T::ZERO, |bias| bias[first_map + map]),
-                activation: epilogue.activation,
-                rows: &mut pixels[..side * pitch],
-            };
-            T::run(self.isa, op);
-            for (image, rows, tile) in band.parts() {
-                let mut y = y.slice_mut(s![image, map, ..]);
-                let y = y.as_slice_mut().expect("the pixels of a feature map are contiguous");
-                for (index, row) in (rows.start * side..height.min(rows.end * side)).enumerate() {
-                    let from = index % side * pitch + tile * side + index / side * line_len;
-                    let to = &mut y[(row - band.top * side) * width..][columns.clone()];
-                    to.copy_from_slice(&pixels[from..][..columns.len()]);
-                    if !activates(epilogue.activation) {
-                        epilogue.activation.apply(to);
+        for maps in (0..y.len_of(Axis(1))).step_by(TOGETHER) {
+            let maps = maps..y.len_of(Axis(1)).min(maps + TOGETHER);
+            for (map, pixels) in maps.clone().zip(pixels.chunks_exact_mut(side * pitch)) {
+                let op = OutputTransform {
+                    tile: self.tile,
+                    products: &products[map * layout.pitch..],
+                    plane: layout.products_plane::<T>(),
+                    count: band.tiles(),
+                    bias: epilogue.bias.map_or(T::ZERO, |bias| bias[first_map + map]),
+                    activation: epilogue.activation,
+                    rows: pixels,
+                };
+                T::run(self.isa, op);
+            }
+            for (map, pixels) in maps.zip(pixels.chunks_exact(side * pitch)) {
+                for (image, rows, tile) in band.parts() {
+                    let mut y = y.slice_mut(s![image, map, ..]);
+                    let y = y.as_slice_mut().expect("the pixels of a feature map are contiguous");
+                    for (index, row) in (rows.start * side..height.min(rows.end * side)).enumerate() {
+                        let from = index % side * pitch + tile * side + index / side * line_len;
+                        let to = &mut y[(row - band.top * side) * width..][columns.clone()];
+                        to.copy_from_slice(&pixels[from..][..columns.len()]);
+                        if !activates(epilogue.activation) {
+                            epilogue.activation.apply(to);
+                        }
                     }
                 }
             }

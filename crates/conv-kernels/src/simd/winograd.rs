@@ -6,8 +6,6 @@
 mod filters;
 mod product;
 
-use ndarray::ArrayViewMut2;
-
 use filters::{F2, F4, Filter};
 pub(crate) use product::Product;
 
@@ -89,7 +87,7 @@ pub(crate) struct KernelTransform<'a, T> {
     /// How many kernels to transform, rounded up to whole vectors; as many are written for each point.
     pub(crate) count: usize,
     /// `(point, kernel)`.
-    pub(crate) transformed: ArrayViewMut2<'a, T>,
+    pub(crate) transformed: &'a mut [T],
 }
 
 impl<T: Scalar> Op<T> for KernelTransform<'_, T> {
@@ -97,17 +95,16 @@ impl<T: Scalar> Op<T> for KernelTransform<'_, T> {
     fn eval<S: Simd<T>>(self, simd: S) {
         let written = self.count.next_multiple_of(S::LANES);
         assert!(self.kernels.len() / TAPS >= written, "all elements of all kernels");
-        assert!(self.transformed.nrows() == self.tile.points(), "a row for each point");
-        assert!(self.transformed.ncols() >= written && self.transformed.strides()[1] == 1, "room for all kernels");
+        assert!(self.transformed.len() / self.tile.points() >= written, "room for all points of all kernels");
         with_filter!(self.tile, self.transform::<S>(simd));
     }
 }
 
 impl<T: Scalar> KernelTransform<'_, T> {
     #[inline(always)]
-    fn transform<S: Simd<T>, F: Filter<M, N>, const M: usize, const N: usize>(mut self, simd: S) {
+    fn transform<S: Simd<T>, F: Filter<M, N>, const M: usize, const N: usize>(self, simd: S) {
         let (kernels, pitch) = (self.kernels.as_ptr(), self.kernels.len() / TAPS);
-        let (transformed, plane) = (self.transformed.as_mut_ptr(), self.transformed.strides()[0]);
+        let (transformed, plane) = (self.transformed.as_mut_ptr(), self.transformed.len() / (N * N));
         for first in (0..self.count).step_by(S::LANES) {
             let mut kernel = [[simd.splat(T::ZERO); 3]; 3];
             for row in 0..3 {
@@ -119,9 +116,8 @@ impl<T: Scalar> KernelTransform<'_, T> {
             let points = in_two_dimensions!(simd, F::kernel::<T, S>, kernel, 3 => N);
             for row in 0..N {
                 for column in 0..N {
-                    let point = (row * N + column) as isize;
                     // SAFETY: `eval` has checked that there is room for all vectors at all `N · N` points.
-                    unsafe { simd.store(points[row][column], transformed.offset(point * plane).add(first)) };
+                    unsafe { simd.store(points[row][column], transformed.add((row * N + column) * plane + first)) };
                 }
             }
         }

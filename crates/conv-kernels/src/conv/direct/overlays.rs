@@ -61,15 +61,16 @@ impl<'a, T: Scalar> Overlays<'a, T> {
         let elements = shape.kernel()[0] * shape.kernel()[1];
         let (depth, maps) = (shape.taps() / elements, shape.out_channels() / shape.groups());
         let (group, map) = (overlay / maps, overlay % maps);
-        for (index, channel) in channels.enumerate() {
-            let place = |element: usize| element * element_pitch + index * pitch;
-            if self.mirrored {
-                let weights = &self.weight[((group * depth + channel) * maps + map) * elements..][..elements];
-                weights.iter().rev().enumerate().for_each(|(element, &weight)| gathered[place(element)] = weight);
-            } else {
-                let weights = &self.weight[(overlay * depth + channel) * elements..][..elements];
-                weights.iter().enumerate().for_each(|(element, &weight)| gathered[place(element)] = weight);
-            }
+        let (first, step) = if self.mirrored {
+            ((group * depth + channels.start) * maps + map, maps)
+        } else {
+            (overlay * depth + channels.start, 1)
+        };
+        for element in 0..elements {
+            let place = if self.mirrored { elements - 1 - element } else { element };
+            let weights = self.weight[first * elements + place..].iter().step_by(step * elements);
+            let gathered = gathered[element * element_pitch..].iter_mut().step_by(pitch).take(channels.len());
+            gathered.zip(weights).for_each(|(gathered, &weight)| *gathered = weight);
         }
     }
 

@@ -10,23 +10,30 @@ use crate::simd::winograd::{TAPS, Tile};
 /// Output channels are cut at multiples of this, within which blocks of about equal height are formed.
 pub(super) const SECTION: usize = 4 * ROWS;
 
-/// Output channels whose products are made before they are transformed.
-pub(super) const SWEEP: usize = 4 * SECTION;
+/// The most input channels whose transformed tiles are in the working memory at once.
+const DEPTH_PART: usize = 64;
 
-/// Input channels whose kernels are brought side by side before they are transformed.
-pub(super) const GATHERED: usize = 64;
+/// The most output channels whose products are.
+pub(super) const MAPS_PART: usize = 3 * SECTION;
 
-/// Bytes that the transformed inputs and products of a band may take: about what a second cache holds.
-const BAND_BYTES: usize = 512 << 10;
+/// Channels whose pixels are copied before they are transformed, or transformed before they are copied: what has just
+/// been written cannot yet be read without waiting.
+pub(super) const TOGETHER: usize = 8;
+
+/// Kernels that are brought side by side before they are transformed, and are then in the first cache.
+pub(super) const CHUNK: usize = 32 * ROWS;
+
+/// Bytes that transformed inputs and products may take: about what the second cache holds.
+const BAND_BYTES: usize = 544 << 10;
 
 /// A band has at least so many tiles, where there are so many: the transformed kernels pass by once a band.
-const MIN_TILES: usize = 96;
+const MIN_TILES: usize = 32;
 
 /// More tiles than this gain nothing.
 const MAX_TILES: usize = 192;
 
 /// What a band costs besides its products: see [`Layout::cost`].
-const BAND_COST: usize = 4;
+const BAND_COST: usize = 2;
 
 /// Follows from the shape and the instruction set alone.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +44,8 @@ pub(super) struct Layout {
     pub(super) depth: usize,
     /// Output channels of a group.
     pub(super) maps: usize,
+    /// Input channels whose transformed tiles are in the working memory at once.
+    pub(super) depth_part: usize,
     /// Rows of tiles of an image.
     pub(super) rows: usize,
     /// Columns of tiles of an image.
@@ -55,15 +64,17 @@ impl Layout {
     pub(super) fn new<T>(shape: &Conv2dShape, tile: Tile, lanes: usize) -> Self {
         let (depth, maps) = (shape.in_channels() / shape.groups(), shape.out_channels() / shape.groups());
         let [rows, columns] = shape.output().map(|size| size.div_ceil(tile.side()));
-        let bytes = tile.points() * (depth + maps.min(SWEEP)) * size_of::<T>();
+        let depth_part = depth.div_ceil(depth.div_ceil(DEPTH_PART));
+        let bytes = tile.points() * (depth_part + maps.min(MAPS_PART)) * size_of::<T>();
         let most = (BAND_BYTES / bytes).clamp(MIN_TILES, MAX_TILES);
-        let band_columns = even_parts(columns, most).map(|part| part.len()).max().unwrap_or(1);
+        let band_columns = columns.div_ceil(columns.div_ceil(most));
         let best = |&a: &usize, &b: &usize| {
             (Self::cost(a * band_columns, lanes) * b).cmp(&(Self::cost(b * band_columns, lanes) * a))
         };
         let band_rows = (1..=most / band_columns).rev().min_by(best).unwrap_or(1);
         let pitch = staggered::<T>(band_rows * band_columns + lanes);
-        Self { tile, groups: shape.groups(), depth, maps, rows, columns, band_rows, band_columns, pitch, lanes }
+        let groups = shape.groups();
+        Self { tile, groups, depth, maps, depth_part, rows, columns, band_rows, band_columns, pitch, lanes }
     }
 
     /// What a band of so many tiles costs: a pair of vectors 4, one alone 3, for it keeps the multipliers waiting.
@@ -77,7 +88,7 @@ impl Layout {
         self.band_rows.div_ceil(self.rows)
     }
 
-    /// Elements of the transformed kernels of a block of output channels.
+    /// Elements of the transformed kernels of a block of output channels, at one point.
     pub(super) fn block_len<T>(&self) -> usize {
         aligned::<T>(ROWS * self.depth)
     }
@@ -108,30 +119,38 @@ impl Layout {
         first + blocks_before(channels.start)..first + blocks_before(channels.end)
     }
 
-    /// From one point's kernels to the next's.
-    pub(super) fn kernels_plane<T>(&self) -> usize {
-        staggered::<T>(self.blocks() * self.block_len::<T>())
+    /// Elements of all transformed kernels.
+    pub(super) fn kernels_len<T>(&self) -> usize {
+        self.blocks() * self.tile.points() * self.block_len::<T>()
+    }
+
+    /// A chunk of kernels, as they are and transformed.
+    pub(super) fn gathered_len(&self) -> usize {
+        (TAPS + self.tile.points()) * CHUNK
     }
 
     /// From one point's inputs to the next's.
     pub(super) fn inputs_plane<T>(&self) -> usize {
-        staggered::<T>(self.depth * self.pitch)
+        staggered::<T>(self.depth_part * self.pitch)
     }
 
     /// From one point's products to the next's.
     pub(super) fn products_plane<T>(&self) -> usize {
-        staggered::<T>(self.maps.min(SWEEP) * self.pitch)
+        staggered::<T>(self.maps.min(MAPS_PART) * self.pitch)
     }
 
-    /// What a cell needs: inputs, products, and, one after the other, a strip of the image and rows of pixels.
+    /// Elements under the tiles of a band in one channel, of one image.
+    pub(super) fn strip_len(&self) -> usize {
+        let pitch = self.band_columns * self.tile.side() + 2;
+        self.tile.strip_len(self.band_rows.min(self.rows), pitch, self.lanes)
+    }
+
+    /// What a cell needs: inputs, products, and, one after the other, strips of images and rows of pixels.
     pub(super) fn cell_lens<T>(&self) -> [usize; 3] {
         let points = self.tile.points();
-        let strip_pitch = self.band_columns * self.tile.side() + 2;
-        let strip = self.tile.strip_len(self.band_rows.min(self.rows), strip_pitch, self.lanes);
         let pixels = self.tile.side() * self.tile.side() * self.pitch;
-        let gathered = TAPS * GATHERED * ROWS;
-        let shared = aligned::<T>(strip.max(pixels).max(gathered));
-        [points * self.inputs_plane::<T>(), points * self.products_plane::<T>(), shared]
+        let shared = (TOGETHER * self.strip_len().max(pixels)).max(self.gathered_len());
+        [points * self.inputs_plane::<T>(), points * self.products_plane::<T>(), aligned::<T>(shared)]
     }
 }
 
@@ -180,8 +199,10 @@ mod tests {
             let layout = Layout::new::<f32>(&shape, Tile::Two, 8);
             (layout.band_rows, layout.band_columns)
         };
-        assert_eq!(of(64, 56).0 * of(64, 56).1 % 16, 0);
-        assert_eq!(of(256, 14).0 * of(256, 14).1 % 16, 0);
+        for (rows, columns) in [of(64, 56), of(128, 28), of(256, 14), of(512, 7)] {
+            let tiles = rows * columns;
+            assert!(tiles >= MIN_TILES && 16 * tiles >= 15 * tiles.next_multiple_of(8), "{rows} x {columns}");
+        }
         assert!(of(8, 3000).1 <= MAX_TILES);
     }
 }
