@@ -7,8 +7,11 @@ use crate::simd::gemm::{Product, scratch_len};
 use crate::threads::{Cell, Cuts, grid, lanes};
 use crate::{KernelError, Scalar};
 
-/// Tiles of C begin at multiples of this, so that full register tiles stay full.
-const UNIT: usize = 32;
+/// Rows of C are cut at multiples of this: fewer would not pay for the copies of B that each cell makes.
+const ROWS_UNIT: usize = 96;
+
+/// Columns are cut at multiples of one of these.
+const COLUMNS_UNITS: [usize; 5] = [256, 128, 64, 32, 16];
 
 /// `C ← α A B + β C` for `A (m, k)`, `B (k, n)`, `C (m, n)`.
 ///
@@ -38,21 +41,36 @@ pub fn gemm<T: Scalar>(
     c: &mut ArrayRef2<T>,
 ) -> Result<(), KernelError> {
     check(a, b, c)?;
-    let ((m, k), n) = (a.dim(), b.ncols());
-    let macs = (m as u64).saturating_mul(n as u64).saturating_mul(k as u64);
-    let isa = Isa::detect()?;
-    let (units, order) =
-        if along_columns(isa.lanes::<T>(), a, b, c) { ([16, 48, 1], [0, 1, 2]) } else { ([48, 16, 1], [1, 0, 2]) };
-    let cuts = Cuts::new(lanes(macs), [m, n, 1], units, order);
-    let whole = Cell::whole(c.view_mut().insert_axis(Axis(2)), &mut [][..]);
-    grid(whole, cuts, 0, &|tile: Cell<'_, _, T>| {
-        let c = tile.view.index_axis_move(Axis(2), 0);
-        let [top, left, _] = tile.start;
+    let lanes = Isa::detect()?.lanes::<T>();
+    if along_columns(lanes, a, b, c) {
+        cells(alpha, b.t(), a.t(), beta, c.view_mut().reversed_axes());
+    } else {
+        cells(alpha, a.view(), b.view(), beta, c.view_mut());
+    }
+    Ok(())
+}
+
+/// The product, cut into rectangles of C.
+fn cells<T: Scalar>(alpha: T, a: ArrayView2<'_, T>, b: ArrayView2<'_, T>, beta: T, c: ArrayViewMut2<'_, T>) {
+    let cuts = cuts(a.nrows(), a.ncols(), b.ncols());
+    let whole = Cell::whole(c.insert_axis(Axis(2)), &mut [][..]);
+    grid(whole, cuts, 0, &|cell: Cell<'_, _, T>| {
+        let c = cell.view.index_axis_move(Axis(2), 0);
+        let [top, left, _] = cell.start;
         let rows = a.slice(s![top..top + c.nrows(), ..]);
         let columns = b.slice(s![.., left..left + c.ncols()]);
         T::product(alpha, rows, columns, beta, c);
     });
-    Ok(())
+}
+
+/// Cells as wide as can be if there are to be about enough of them: each copies its columns of B, and goes through its
+/// rows of A once a panel.
+fn cuts(m: usize, k: usize, n: usize) -> Cuts {
+    let macs = (m as u64).saturating_mul(n as u64).saturating_mul(k as u64);
+    let lanes = lanes(macs);
+    let cuts = |columns| Cuts::new(lanes, [m, n, 1], [ROWS_UNIT, columns, 1], [1, 0, 2]);
+    let enough = |cuts: &Cuts| 2 * cuts.parts[0] * cuts.parts[1] >= lanes;
+    COLUMNS_UNITS.map(cuts).into_iter().find(enough).unwrap_or_else(|| cuts(COLUMNS_UNITS[4]))
 }
 
 /// `C ← α A B + β C` on the calling thread, with the vectors of a fast set.
@@ -68,32 +86,34 @@ pub(crate) fn serial<T: Scalar>(
     if beta != T::one() && (add || a.ncols() == 0) {
         c.mapv_inplace(|c| if add { beta * c } else { T::ZERO });
     }
-    if along_columns(isa.lanes::<T>(), &a, &b, &c) {
-        let (a, b, c) = (b.reversed_axes(), a.reversed_axes(), c.reversed_axes());
-        T::with_scratch(scratch_len(&a, b.ncols()), |scratch| T::run(isa, (Product { alpha, a, b, add, c }, scratch)));
+    let (a, b, c) = if along_columns(isa.lanes::<T>(), &a, &b, &c) {
+        (b.reversed_axes(), a.reversed_axes(), c.reversed_axes())
     } else {
-        T::with_scratch(scratch_len(&a, b.ncols()), |scratch| T::run(isa, (Product { alpha, a, b, add, c }, scratch)));
-    }
+        (a, b, c)
+    };
+    let len = scratch_len(&a, b.ncols());
+    T::with_scratch(len, |scratch| T::run(isa, Product { alpha, a, b, add, c, scratch }));
 }
 
-/// Whether vectors should rather lie along the columns of C, which then is `Cᵀ = Bᵀ Aᵀ`.
+/// Whether vectors should rather lie along the columns of C, as rows of `Cᵀ = Bᵀ Aᵀ`: by a rough count of cycles.
 fn along_columns<T>(lanes: usize, a: &ArrayRef2<T>, b: &ArrayRef2<T>, c: &ArrayRef2<T>) -> bool {
-    let cost = |m: usize, b: [usize; 2], b_strides: [isize; 2], c_stride: isize| {
-        let [k, n] = b.map(|len| len as f64);
-        let (rows, lanes) = (m as f64, lanes as f64);
-        let vectors = (n / lanes).ceil();
-        let sums = rows * k * if vectors == 1.0 { 1.0 } else { vectors / 2.0 };
+    let cycles = |m: usize, k: usize, n: usize, b_strides: [isize; 2], c_stride: isize| {
+        let (m, k, width, lanes) = (m as f64, k as f64, n as f64, lanes as f64);
+        let vectors = (width / lanes).ceil();
+        // A tile of a single vector waits for its sums.
+        let sums = m * k * (vectors / 2.0).max(1.0);
         let copy = match b_strides {
             [_, 1] => 1.0 / lanes,
             [1, _] => 3.0 / lanes,
             _ => 2.0,
         };
-        let scattered = if c_stride == 1 && n >= lanes { 0.0 } else { 4.0 * rows * n * (k / 256.0).ceil() };
-        sums + copy * k * n + scattered
+        let through_a_buffer = if c_stride == 1 && width >= lanes { 0.0 } else { 4.0 * (k / 256.0).ceil() };
+        sums + copy * k * width + through_a_buffer * m * width
     };
-    let ([m, k, n], strides) = ([a.nrows(), a.ncols(), b.ncols()], |x: &ArrayRef2<T>| [x.strides()[0], x.strides()[1]]);
+    let ((m, k), n) = (a.dim(), b.ncols());
+    let strides = |x: &ArrayRef2<T>| [x.strides()[0], x.strides()[1]];
     let ([a_row, a_column], [c_row, c_column]) = (strides(a), strides(c));
-    cost(n, [k, m], [a_column, a_row], c_row) < cost(m, [k, n], strides(b), c_column)
+    cycles(n, k, m, [a_column, a_row], c_row) < cycles(m, k, n, strides(b), c_column)
 }
 
 /// Refuses operands that do not fit together.

@@ -29,6 +29,9 @@ const DEPTH: usize = 256;
 /// The most elements of a panel.
 const PANEL: usize = DEPTH * 2 * MAX_VECTOR;
 
+/// Panels that are copied together, to read B in longer runs.
+const GROUP: usize = 4;
+
 /// Depth of a part where B is read in place: about as many streams as a CPU follows.
 const STREAMS: usize = 16;
 
@@ -39,10 +42,7 @@ const FEW: usize = ROWS;
 const THIN: usize = 2;
 
 /// The most rows of A in a block: 256 KiB of `f32`.
-const BLOCK: usize = 256;
-
-/// Elements between the rows of a block's copy: no power of two, so that they fall on different sets of a cache.
-const PITCH: usize = DEPTH + 16;
+const BLOCK: usize = 192;
 
 /// `C ← α A B`, or `C ← α A B + C`.
 pub(crate) struct Product<'a, T> {
@@ -56,6 +56,8 @@ pub(crate) struct Product<'a, T> {
     pub(crate) add: bool,
     /// C `(m, n)`.
     pub(crate) c: ArrayViewMut2<'a, T>,
+    /// Room for copies of A and B, as much as [`scratch_len`] says.
+    pub(crate) scratch: &'a mut [T],
 }
 
 /// A matrix in memory: its first element, and the distances between rows and between columns.
@@ -78,7 +80,7 @@ struct At {
 
 /// Elements of scratch that a product needs.
 pub(crate) fn scratch_len<T>(a: &ArrayView2<'_, T>, n: usize) -> usize {
-    PANEL + if copies(a, n) { BLOCK.min(a.nrows()) * PITCH } else { 0 }
+    GROUP * PANEL + if copies(a, n) { BLOCK.min(a.nrows()).div_ceil(ROWS) * ROWS * DEPTH } else { 0 }
 }
 
 /// Whether a copy of A pays for itself.
@@ -88,43 +90,44 @@ fn copies<T>(a: &ArrayView2<'_, T>, n: usize) -> bool {
     a.nrows() > ROWS && panels >= if a.strides()[1] == 1 { 32 } else { 8 }
 }
 
-impl<T: Scalar> Op<T> for (Product<'_, T>, &mut [T]) {
+impl<T: Scalar> Op<T> for Product<'_, T> {
     #[inline(always)]
-    fn eval<S: Simd<T>>(self, simd: S) {
-        let (mut product, scratch) = self;
-        let ((m, k), n) = (product.a.dim(), product.b.ncols());
-        assert_eq!(product.b.nrows(), k, "A has as many columns as B has rows");
-        assert_eq!(product.c.dim(), (m, n), "C has the rows of A and the columns of B");
-        let copies = copies(&product.a, n);
-        assert!(scratch.len() >= scratch_len(&product.a, n), "room for copies");
+    fn eval<S: Simd<T>>(mut self, simd: S) {
+        let scratch = std::mem::take(&mut self.scratch);
+        let ((m, k), n) = (self.a.dim(), self.b.ncols());
+        assert_eq!(self.b.nrows(), k, "A has as many columns as B has rows");
+        assert_eq!(self.c.dim(), (m, n), "C has the rows of A and the columns of B");
+        let copies = copies(&self.a, n);
+        assert!(scratch.len() >= scratch_len(&self.a, n), "room for copies");
         if n == 0 {
             return;
         }
-        let in_place = m <= FEW && product.b.strides()[1] == 1 && n >= S::LANES && product.alpha == T::one();
-        let depth = if in_place {
-            STREAMS
-        } else if m <= THIN {
-            DEPTH / 2
-        } else {
-            DEPTH
+        let in_place = m <= FEW && self.b.strides()[1] == 1 && n >= S::LANES && self.alpha == T::one();
+        let depth = match m {
+            _ if in_place => STREAMS,
+            ..=THIN => DEPTH / 2,
+            _ => DEPTH,
         };
-        let (panel, block) = scratch.split_at_mut(PANEL);
+        let (panels, block) = scratch.split_at_mut(GROUP * PANEL);
         for rows in even_parts(m, BLOCK) {
             for part in even_parts(k, depth) {
                 let mut at = At { row: rows.start, rows: rows.len(), k: part.start, depth: part.len(), vector: 0 };
-                let mut a = product.place_of_a(at);
                 if copies {
-                    a = product.copy_rows(at, block);
+                    self.copy_a(at, block);
                 }
+                let copy = copies.then_some(&*block);
                 let vectors = n.div_ceil(S::LANES);
                 // Narrow panels come first, so that the last vector, which overlaps its neighbour where n is no
                 // multiple, is in the same panel: the overlap is computed twice, but not added twice.
                 while at.vector < vectors {
                     let left = vectors - at.vector;
                     at.vector += match (left % 2, left % 4) {
-                        (1, _) => product.panel::<S, 1>(simd, at, a, in_place, panel),
-                        (_, 0) if m <= THIN => product.panel::<S, 4>(simd, at, a, in_place, panel),
-                        _ => product.panel::<S, 2>(simd, at, a, in_place, panel),
+                        (1, _) => self.group::<S, 1>(simd, at, 1, copy, in_place, panels),
+                        (_, 0) if m <= THIN => {
+                            self.group::<S, 4>(simd, at, (left / 4).min(GROUP), copy, in_place, panels)
+                        }
+                        _ if m <= THIN => self.group::<S, 2>(simd, at, 1, copy, in_place, panels),
+                        _ => self.group::<S, 2>(simd, at, (left / 2).min(GROUP), copy, in_place, panels),
                     };
                 }
             }
@@ -141,51 +144,80 @@ impl<T: Scalar> Product<'_, T> {
         Place { first, row, column }
     }
 
-    /// Copies a block of A: its rows, or its columns where these are contiguous.
+    /// Copies a part of A, tile by tile, `(k, row)` each; along A's rows or columns, as these lie in memory.
     #[inline(always)]
-    fn copy_rows(&self, at: At, block: &mut [T]) -> Place<*const T> {
-        let a = self.a.slice(ndarray::s![at.row..at.row + at.rows, at.k..at.k + at.depth]);
-        if a.strides()[1] == 1 {
-            for (row, copy) in a.outer_iter().zip(block.chunks_exact_mut(PITCH)) {
-                copy[..at.depth].copy_from_slice(row.to_slice().unwrap());
+    fn copy_a(&self, at: At, block: &mut [T]) {
+        let whole = at.depth;
+        for k in (0..at.depth).step_by(whole) {
+            for (tile, copy) in even_parts(at.rows, ROWS).zip(block.chunks_exact_mut(ROWS * DEPTH)) {
+                let a = self.place_of_a(At { row: at.row + tile.start, k: at.k + k, ..at });
+                with_rows!(tile.len(), [1, 2, 3, 4, 5, 6], R => {
+                    for (k, copy) in copy.as_chunks_mut::<R>().0[k..k + whole].iter_mut().enumerate() {
+                        for r in 0..R {
+                            // SAFETY: this is an element of A.
+                            copy[r] = unsafe { *a.first.wrapping_offset(r as isize * a.row + k as isize * a.column) };
+                        }
+                    }
+                });
             }
-            return Place { first: block.as_ptr(), row: PITCH as isize, column: 1 };
         }
-        for (column, copy) in a.columns().into_iter().zip(block.chunks_exact_mut(at.rows)) {
-            if let Some(column) = column.to_slice() {
-                copy.copy_from_slice(column);
-            } else {
-                copy.iter_mut().zip(column).for_each(|(copy, &a)| *copy = a);
-            }
-        }
-        Place { first: block.as_ptr(), row: 1, column: at.rows as isize }
     }
 
-    /// `N` vectors of all rows of C, over a part of k. Answers `N`.
+    /// `count` panels of `N` vectors, for all rows, over a part of k. Answers how many vectors these are.
+    #[inline(always)]
+    fn group<S: Simd<T>, const N: usize>(
+        &mut self,
+        simd: S,
+        at: At,
+        count: usize,
+        copy: Option<&[T]>,
+        in_place: bool,
+        panels: &mut [T],
+    ) -> usize {
+        if !in_place {
+            self.pack::<S, N>(simd, at, count, panels);
+        }
+        let row = self.b.strides()[0];
+        for index in 0..count {
+            let starts = self.starts::<S, N>(at.vector + index * N);
+            let (b, b_starts) = if in_place {
+                let first = self.b.as_ptr().wrapping_offset(at.k as isize * row);
+                (Place { first, row, column: 1 }, starts)
+            } else {
+                let first = panels[index * at.depth * N * S::LANES..].as_ptr();
+                let row = (N * S::LANES) as isize;
+                (Place { first, row, column: 1 }, std::array::from_fn(|v| v * S::LANES))
+            };
+            self.panel::<S, N>(simd, at, copy, b, b_starts, starts);
+        }
+        count * N
+    }
+
+    /// Where vectors begin in a row of C.
+    #[inline(always)]
+    fn starts<S: Simd<T>, const N: usize>(&self, vector: usize) -> [usize; N] {
+        std::array::from_fn(|v| ((vector + v) * S::LANES).min(self.c.ncols().saturating_sub(S::LANES)))
+    }
+
+    /// All tiles of a panel.
     #[inline(always)]
     fn panel<S: Simd<T>, const N: usize>(
         &mut self,
         simd: S,
         at: At,
-        a: Place<*const T>,
-        in_place: bool,
-        panel: &mut [T],
-    ) -> usize {
-        let n = self.c.ncols();
-        let starts: [usize; N] = std::array::from_fn(|v| ((at.vector + v) * S::LANES).min(n.saturating_sub(S::LANES)));
-        let packed: [usize; N] = std::array::from_fn(|v| v * S::LANES);
-        let (b, b_starts) = if in_place {
-            let row = self.b.strides()[0];
-            let first = self.b.as_ptr().wrapping_offset(at.k as isize * row);
-            (Place { first, row, column: 1 }, starts)
-        } else {
-            self.pack::<S, N>(simd, at, starts, panel);
-            (Place { first: panel.as_ptr(), row: (N * S::LANES) as isize, column: 1 }, packed)
-        };
-        for tile in even_parts(at.rows, ROWS) {
-            let first = a.first.wrapping_offset(tile.start as isize * a.row);
-            let a = Place { first, ..a };
+        copy: Option<&[T]>,
+        b: Place<*const T>,
+        b_starts: [usize; N],
+        starts: [usize; N],
+    ) {
+        for (index, tile) in even_parts(at.rows, ROWS).enumerate() {
             let row = at.row + tile.start;
+            let a = match copy {
+                Some(copy) => {
+                    Place { first: copy[index * ROWS * DEPTH..].as_ptr(), row: 1, column: tile.len() as isize }
+                }
+                None => self.place_of_a(At { row, ..at }),
+            };
             // SAFETY: the tile and the part lie within A, and the panel holds the part.
             unsafe {
                 if N > 2 {
@@ -195,7 +227,6 @@ impl<T: Scalar> Product<'_, T> {
                 }
             }
         }
-        N
     }
 
     /// One tile, in C itself if its rows are contiguous, else in a copy.
@@ -235,48 +266,45 @@ impl<T: Scalar> Product<'_, T> {
         each().for_each(|(r, v, lane)| self.c[[row + r, starts[v] + lane]] = copy[place(r, v, lane)]);
     }
 
-    /// Copies vectors of B to the panel, `(k, vector, lane)`, with zeros where B is narrower than a vector.
+    /// Copies vectors of B to `count` panels, `(k, vector, lane)`, with zeros where B is narrower than a vector.
     #[inline(always)]
-    fn pack<S: Simd<T>, const N: usize>(&self, simd: S, at: At, starts: [usize; N], panel: &mut [T]) {
+    fn pack<S: Simd<T>, const N: usize>(&self, simd: S, at: At, count: usize, panels: &mut [T]) {
         let (depth, width) = (at.depth, N * S::LANES);
-        let panel = &mut panel[..depth * width];
+        let panels = &mut panels[..count * depth * width];
         let [row, column] = [self.b.strides()[0], self.b.strides()[1]];
         let columns = S::LANES.min(self.b.ncols());
-        let from = |k: usize, start: usize| {
-            self.b.as_ptr().wrapping_offset((at.k + k) as isize * row + start as isize * column)
+        let place = |k: usize, v: usize| (v / N * depth + k) * width + v % N * S::LANES;
+        let start = |v: usize| self.starts::<S, 1>(at.vector + v)[0];
+        let from = |k: usize, v: usize| {
+            self.b.as_ptr().wrapping_offset((at.k + k) as isize * row + start(v) as isize * column)
         };
         if column == 1 && columns == S::LANES {
             for k in 0..depth {
-                for v in 0..N {
-                    // SAFETY: whole vectors lie in B from `starts` on; the panel was cut to `depth` rows.
-                    unsafe {
-                        simd.store(simd.load(from(k, starts[v])), panel.as_mut_ptr().add(k * width + v * S::LANES))
-                    };
+                for v in 0..count * N {
+                    // SAFETY: whole vectors lie in B from `start` on; the panels were cut to `depth` rows.
+                    unsafe { simd.store(simd.load(from(k, v)), panels.as_mut_ptr().add(place(k, v))) };
                 }
             }
         } else if row == 1 && column > 0 && columns == S::LANES && depth >= S::LANES {
-            for k in (0..depth).step_by(S::LANES) {
-                // The last square begins earlier where the part is no multiple.
-                let k = k.min(depth - S::LANES);
-                for v in 0..N {
-                    // SAFETY: as many columns as lanes lie in B from `starts` on, and as many rows from `k` on; the
-                    // panel was cut to `depth` rows.
-                    unsafe {
-                        let to = panel.as_mut_ptr().add(k * width + v * S::LANES);
-                        simd.transpose(from(k, starts[v]), column as usize, to, width);
-                    }
+            for v in 0..count * N {
+                for k in (0..depth).step_by(S::LANES) {
+                    // The last square begins earlier where the part is no multiple.
+                    let k = k.min(depth - S::LANES);
+                    // SAFETY: as many columns as lanes lie in B from `start` on, and as many rows from `k` on; the
+                    // panels were cut to `depth` rows.
+                    unsafe { simd.transpose(from(k, v), column as usize, panels.as_mut_ptr().add(place(k, v)), width) };
                 }
             }
         } else {
-            for (k, panel) in panel.chunks_exact_mut(width).enumerate() {
-                for (v, lane) in (0..N).flat_map(|v| (0..S::LANES).map(move |lane| (v, lane))) {
-                    panel[v * S::LANES + lane] =
-                        if lane < columns { self.b[[at.k + k, starts[v] + lane]] } else { T::ZERO };
+            for (k, v) in (0..depth).flat_map(|k| (0..count * N).map(move |v| (k, v))) {
+                for lane in 0..S::LANES {
+                    panels[place(k, v) + lane] =
+                        if lane < columns { self.b[[at.k + k, start(v) + lane]] } else { T::ZERO };
                 }
             }
         }
         if self.alpha != T::one() {
-            panel.iter_mut().for_each(|b| *b *= self.alpha);
+            panels.iter_mut().for_each(|b| *b *= self.alpha);
         }
     }
 }
@@ -308,6 +336,10 @@ unsafe fn multiply<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
                 sums[r][v] = unsafe { simd.load(at(r, v)) };
             }
         }
+    }
+    for r in 0..R {
+        simd.prefetch(at(R + r, 0));
+        simd.prefetch(at(R + r, N - 1).wrapping_add(S::LANES - 1));
     }
     let (mut a_first, mut b_first) = (a.first, b.first);
     for _ in 0..depth {
