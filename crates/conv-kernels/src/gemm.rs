@@ -8,7 +8,7 @@ use crate::threads::{Cell, Cuts, grid, lanes};
 use crate::{KernelError, Scalar};
 
 /// Rows of C are cut at multiples of this: fewer would not pay for the copies of B that each cell makes.
-const ROWS_UNIT: usize = 96;
+const ROWS_UNIT: usize = 192;
 
 /// Columns are cut at multiples of one of these.
 const COLUMNS_UNITS: [usize; 5] = [256, 128, 64, 32, 16];

@@ -6,9 +6,10 @@ use std::fmt::Debug;
 use ndarray::{ArrayView2, ArrayViewD, ArrayViewMut2, ArrayViewMutD, NdFloat};
 
 use crate::plan::Pass;
+use crate::pool::Pooling;
 use crate::signal::{planes, slide};
 use crate::simd::{Isa, Op, Simd, machine, product};
-use crate::{Conv2dPlan, KernelError, Scratch, gemm};
+use crate::{Conv2dPlan, KernelError, Pool2dShape, Scratch, gemm};
 
 // The hidden methods below hold the kernels: as methods of a concrete type they are compiled here, once, and not again in
 // every crate that calls a generic function of this one.
@@ -78,6 +79,10 @@ pub trait Scalar: Element + NdFloat {
     #[doc(hidden)]
     fn convolution(plan: &Conv2dPlan<Self>, batch: usize, pass: Pass<'_, Self>, scratch: &mut Scratch<Self>);
 
+    /// Runs one pass of pooling over `batch` images, the lengths checked.
+    #[doc(hidden)]
+    fn pooling(shape: &Pool2dShape, batch: usize, isa: Isa, pass: Pooling<'_, Self>);
+
     /// Lends this thread's own scratch to `work`.
     #[doc(hidden)]
     fn with_scratch(len: usize, work: impl FnOnce(&mut [Self]));
@@ -137,6 +142,9 @@ macro_rules! float {
             }
             fn convolution(plan: &Conv2dPlan<Self>, batch: usize, pass: Pass<'_, Self>, scratch: &mut Scratch<Self>) {
                 plan.run(batch, pass, scratch);
+            }
+            fn pooling(shape: &Pool2dShape, batch: usize, isa: Isa, pass: Pooling<'_, Self>) {
+                pass.run(shape, batch, isa);
             }
             fn with_scratch(len: usize, work: impl FnOnce(&mut [Self])) {
                 thread_local! {

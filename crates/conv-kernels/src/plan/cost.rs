@@ -7,7 +7,7 @@
 use super::{Algorithm, mirrored};
 use crate::conv::direct::Geometry;
 use crate::simd::tiles::{ROWS, even_parts};
-use crate::{Conv2dShape, Scalar};
+use crate::{Conv2dShape, Padding, Scalar};
 
 /// Cycles between the start of an addition and that of the next one to the same sum.
 const LATENCY: f64 = 4.0;
@@ -28,8 +28,14 @@ const RUN: f64 = 10.0;
 const FIRST_CACHE: usize = 32 << 10;
 const SECOND_CACHE_LOAD: f64 = 1.3;
 
+/// Starting and ending with a plane.
+const PLANE: f64 = 900.0;
+
+/// What a step takes longer where taps do not share cache lines: in 1x1 kernels.
+const LONELY_TAP: f64 = 1.3;
+
 /// One point of the transforms of a channel, for a pair of vectors of tiles.
-const WINOGRAD_TRANSFORM: f64 = 19.0;
+const WINOGRAD_TRANSFORM: f64 = 13.0;
 
 /// Moving a pixel into a border of zeros; apart from its neighbours, where the overlay slides by more than one.
 const COPY: f64 = 0.4;
@@ -86,7 +92,7 @@ impl<'a> Costs<'a> {
             (Algorithm::Winograd4, FORWARD) => Some(self.winograd(self.shape, 4)),
             (Algorithm::Winograd4, _) => mirrored(|costs, shape, _| costs.winograd(shape, 4)),
             (Algorithm::Depthwise, _) => Some(self.depthwise()),
-            (Algorithm::Im2col | Algorithm::Pointwise, _) => Some(self.product(algorithm)),
+            (Algorithm::Im2col | Algorithm::Pointwise, _) => Some(self.product(algorithm, pass)),
         }
     }
 
@@ -119,6 +125,10 @@ impl<'a> Costs<'a> {
         if geometry.joined() { (channels * shape.out_pixels()) as f64 * COPY } else { 0.0 }
     }
 
+    fn lonely(shape: &Conv2dShape) -> f64 {
+        if shape.kernel() == [1, 1] { LONELY_TAP } else { 1.0 }
+    }
+
     /// Input and output channels of a group, and groups.
     fn group(shape: &Conv2dShape) -> (usize, usize, f64) {
         let groups = shape.groups();
@@ -128,7 +138,7 @@ impl<'a> Costs<'a> {
     fn by_pixels(&self, shape: &Conv2dShape, geometry: &Geometry) -> f64 {
         let (_, maps, groups) = Self::group(shape);
         let column: f64 = even_parts(maps, ROWS).map(|block| Self::tile(block.len(), shape.taps())).sum();
-        groups * self.pairs(shape, geometry) * column
+        groups * self.pairs(shape, geometry) * column * Self::lonely(shape)
             + self.copying(shape, geometry)
             + self.joining(shape, geometry, shape.out_channels())
     }
@@ -164,7 +174,8 @@ impl<'a> Costs<'a> {
         let run = |most: usize, tile: fn(usize, usize) -> f64| -> f64 {
             even_parts(shape.output()[1], most).map(|pixels| tile(pixels.len(), shape.taps())).sum()
         };
-        self.by_blocks(shape, groups * rows * run(ROWS, Self::tile), groups * rows * run(8, Self::thin_tile))
+        let lonely = Self::lonely(shape) * groups * rows;
+        self.by_blocks(shape, lonely * run(ROWS, Self::tile), lonely * run(8, Self::thin_tile))
             + self.copying(shape, geometry)
     }
 
@@ -194,20 +205,23 @@ impl<'a> Costs<'a> {
         let points = ((side + 2) * (side + 2)) as f64;
         let pairs = (rows * columns) as f64 / (2 * self.lanes) as f64;
         let column: f64 = even_parts(maps, ROWS).map(|block| Self::tile(block.len(), depth)).sum();
-        groups * pairs * points * (1.15 * column + (depth + maps) as f64 * WINOGRAD_TRANSFORM)
+        groups * pairs * points * (1.1 * column + (depth + maps) as f64 * WINOGRAD_TRANSFORM)
     }
 
-    /// A few cycles for each vector of products, and for each pixel that is read and written.
+    /// The products, and what each plane costs: more where it is copied.
     fn depthwise(&self) -> f64 {
-        let pixels = self.shape.input_len() + self.shape.output_len();
-        self.ideal() * 1.3 + pixels as f64 * COPY * self.shape.stride()[1] as f64
+        let planes = self.shape.out_channels() as f64;
+        let copied = self.shape.padding() != Padding::NONE || self.shape.stride() != [1, 1];
+        let pixels = self.shape.in_pixels() as f64 * if copied { COPY_STRIDED } else { 0.0 };
+        self.ideal() * 1.3 + planes * (PLANE + pixels)
     }
 
     /// The product of full tiles, and the column matrix.
-    fn product(&self, algorithm: Algorithm) -> f64 {
+    fn product(&self, algorithm: Algorithm, pass: usize) -> f64 {
         let (_, maps, _) = Self::group(self.shape);
-        let waste = maps.next_multiple_of(8) as f64 / maps as f64;
+        let waste = maps.next_multiple_of(ROWS) as f64 / maps as f64;
         let columns = if algorithm == Algorithm::Pointwise { 0 } else { self.shape.taps() * self.shape.out_pixels() };
-        self.ideal() * waste * 1.6 + (columns * self.shape.groups()) as f64 * 2.0
+        let packing = if pass == FORWARD { 1.3 } else { 1.5 };
+        self.ideal() * waste * packing + (columns * self.shape.groups()) as f64 * 2.0
     }
 }

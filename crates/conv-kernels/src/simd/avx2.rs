@@ -132,12 +132,6 @@ macro_rules! avx2 {
             }
 
             #[inline(always)]
-            fn prefetch(self, at: *const $t) {
-                // SAFETY: every CPU with AVX2 has SSE, and a prefetch reads nothing.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
-            }
-
-            #[inline(always)]
             fn mul_add(self, a: $vector, b: $vector, c: $vector) -> $vector {
                 // SAFETY: `self` proves that the CPU has FMA.
                 unsafe { $mul_add(a, b, c) }

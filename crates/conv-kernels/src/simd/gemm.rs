@@ -15,8 +15,6 @@
 //! Each element of C is one chain of multiply-adds through all of k, in order: unfinished sums wait in C. So its bits
 //! depend on its row of A and its column of B alone, not on tiles, blocks, or the matrices that these came in.
 
-use std::ops::Range;
-
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 use super::tiles::{ROWS, even_parts, with_rows};
@@ -42,7 +40,7 @@ const FEW: usize = ROWS;
 const THIN: usize = 2;
 
 /// The most rows of A in a block: 256 KiB of `f32`.
-const BLOCK: usize = 192;
+const BLOCK: usize = 256;
 
 /// `C ← α A B`, or `C ← α A B + C`.
 pub(crate) struct Product<'a, T> {
@@ -66,6 +64,15 @@ struct Place<P> {
     first: P,
     row: isize,
     column: isize,
+}
+
+/// Rows of `N` vectors in memory.
+#[derive(Clone, Copy)]
+struct Strip<P, const N: usize> {
+    first: P,
+    row: isize,
+    /// Where the vectors begin in a row.
+    starts: [usize; N],
 }
 
 /// What a panel is for: rows of A, a part of k, and the panel's first vector, counted along a row of C.
@@ -177,18 +184,16 @@ impl<T: Scalar> Product<'_, T> {
         if !in_place {
             self.pack::<S, N>(simd, at, count, panels);
         }
-        let row = self.b.strides()[0];
         for index in 0..count {
             let starts = self.starts::<S, N>(at.vector + index * N);
-            let (b, b_starts) = if in_place {
-                let first = self.b.as_ptr().wrapping_offset(at.k as isize * row);
-                (Place { first, row, column: 1 }, starts)
+            let b = if in_place {
+                let row = self.b.strides()[0];
+                Strip { first: self.b.as_ptr().wrapping_offset(at.k as isize * row), row, starts }
             } else {
                 let first = panels[index * at.depth * N * S::LANES..].as_ptr();
-                let row = (N * S::LANES) as isize;
-                (Place { first, row, column: 1 }, std::array::from_fn(|v| v * S::LANES))
+                Strip { first, row: (N * S::LANES) as isize, starts: std::array::from_fn(|v| v * S::LANES) }
             };
-            self.panel::<S, N>(simd, at, copy, b, b_starts, starts);
+            self.panel::<S, N>(simd, at, copy, b, starts);
         }
         count * N
     }
@@ -206,24 +211,21 @@ impl<T: Scalar> Product<'_, T> {
         simd: S,
         at: At,
         copy: Option<&[T]>,
-        b: Place<*const T>,
-        b_starts: [usize; N],
+        b: Strip<*const T, N>,
         starts: [usize; N],
     ) {
         for (index, tile) in even_parts(at.rows, ROWS).enumerate() {
-            let row = at.row + tile.start;
+            let at = At { row: at.row + tile.start, rows: tile.len(), ..at };
             let a = match copy {
-                Some(copy) => {
-                    Place { first: copy[index * ROWS * DEPTH..].as_ptr(), row: 1, column: tile.len() as isize }
-                }
-                None => self.place_of_a(At { row, ..at }),
+                Some(copy) => Place { first: copy[index * ROWS * DEPTH..].as_ptr(), row: 1, column: at.rows as isize },
+                None => self.place_of_a(at),
             };
-            // SAFETY: the tile and the part lie within A, and the panel holds the part.
+            // SAFETY: the tile and the part lie within A, or in its copy, and the panel holds the part.
             unsafe {
                 if N > 2 {
-                    with_rows!(tile.len(), [1, 2], R => self.tile::<S, R, N>(simd, row, at, a, b, b_starts, starts));
+                    with_rows!(at.rows, [1, 2], R => self.tile::<S, R, N>(simd, at, a, b, starts));
                 } else {
-                    with_rows!(tile.len(), [1, 2, 3, 4, 5, 6], R => self.tile::<S, R, N>(simd, row, at, a, b, b_starts, starts));
+                    with_rows!(at.rows, [1, 2, 3, 4, 5, 6], R => self.tile::<S, R, N>(simd, at, a, b, starts));
                 }
             }
         }
@@ -233,37 +235,35 @@ impl<T: Scalar> Product<'_, T> {
     ///
     /// # Safety
     ///
-    /// As for [`multiply`]; `starts` must lie so in a row of C that a vector follows, unless C is narrower than that.
+    /// As for [`multiply`] in A and B; whole vectors of C must begin at `starts`, unless C is narrower than a vector.
     #[inline(always)]
     unsafe fn tile<S: Simd<T>, const R: usize, const N: usize>(
         &mut self,
         simd: S,
-        row: usize,
         at: At,
         a: Place<*const T>,
-        b: Place<*const T>,
-        b_starts: [usize; N],
+        b: Strip<*const T, N>,
         starts: [usize; N],
     ) {
         let add = self.add || at.k > 0;
-        let [c_row, c_column] = [self.c.strides()[0], self.c.strides()[1]];
         let columns = S::LANES.min(self.c.ncols());
-        if c_column == 1 && columns == S::LANES {
-            let c = Place { first: self.c.as_mut_ptr().wrapping_offset(row as isize * c_row), row: c_row, column: 1 };
-            // SAFETY: the caller promises A and B; C has these rows, and whole vectors from `starts` on.
-            return unsafe { multiply::<T, S, R, N>(simd, at.depth, a, b, b_starts, add, c, starts) };
+        if self.c.strides()[1] == 1 && columns == S::LANES {
+            let row = self.c.strides()[0];
+            let c = Strip { first: self.c.as_mut_ptr().wrapping_offset(at.row as isize * row), row, starts };
+            // SAFETY: the caller promises A and B, and that whole vectors of C, which has these rows, lie there.
+            return unsafe { multiply::<T, S, R, N>(simd, at.depth, a, b, add, c) };
         }
         let mut copy = [T::ZERO; ROWS * 4 * MAX_VECTOR];
-        let place = |r: usize, v: usize, lane: usize| (r * N + v) * S::LANES + lane;
         let each = || (0..R).flat_map(|r| (0..N).flat_map(move |v| (0..columns).map(move |lane| (r, v, lane))));
+        let place = |r: usize, v: usize, lane: usize| (r * N + v) * S::LANES + lane;
         if add {
-            each().for_each(|(r, v, lane)| copy[place(r, v, lane)] = self.c[[row + r, starts[v] + lane]]);
+            each().for_each(|(r, v, lane)| copy[place(r, v, lane)] = self.c[[at.row + r, starts[v] + lane]]);
         }
-        let c = Place { first: copy.as_mut_ptr(), row: (N * S::LANES) as isize, column: 1 };
-        let c_starts = std::array::from_fn(|v| v * S::LANES);
+        let packed = std::array::from_fn(|v| v * S::LANES);
+        let c = Strip { first: copy.as_mut_ptr(), row: (N * S::LANES) as isize, starts: packed };
         // SAFETY: the caller promises A and B; the copy has `R` rows of `N` vectors.
-        unsafe { multiply::<T, S, R, N>(simd, at.depth, a, b, b_starts, add, c, c_starts) };
-        each().for_each(|(r, v, lane)| self.c[[row + r, starts[v] + lane]] = copy[place(r, v, lane)]);
+        unsafe { multiply::<T, S, R, N>(simd, at.depth, a, b, add, c) };
+        each().for_each(|(r, v, lane)| self.c[[at.row + r, starts[v] + lane]] = copy[place(r, v, lane)]);
     }
 
     /// Copies vectors of B to `count` panels, `(k, vector, lane)`, with zeros where B is narrower than a vector.
@@ -313,54 +313,112 @@ impl<T: Scalar> Product<'_, T> {
 ///
 /// # Safety
 ///
-/// `R` rows and `depth` columns of A must be readable, and `depth` rows of B, a vector at each of `b_starts`; `R` rows
-/// of C must be readable and writable, a vector at each of `c_starts`.
+/// `R` rows and `depth` columns of A must be readable, and `depth` rows of B; `R` rows of C must be readable and
+/// writable: whole vectors each.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "three matrices, each with a place and strides of its own")]
 unsafe fn multiply<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
     simd: S,
     depth: usize,
-    a: Place<*const T>,
-    b: Place<*const T>,
-    b_starts: [usize; N],
+    mut a: Place<*const T>,
+    mut b: Strip<*const T, N>,
     add: bool,
-    c: Place<*mut T>,
-    c_starts: [usize; N],
+    c: Strip<*mut T, N>,
 ) {
     let mut sums = [[simd.splat(T::ZERO); N]; R];
-    let at = |r: usize, v: usize| c.first.wrapping_offset(r as isize * c.row + c_starts[v] as isize);
-    if add {
-        for r in 0..R {
-            for v in 0..N {
+    let at = |r: usize, v: usize| c.first.wrapping_offset(r as isize * c.row + c.starts[v] as isize);
+    for r in 0..R {
+        for v in 0..N {
+            if add {
                 // SAFETY: the caller promises C.
                 sums[r][v] = unsafe { simd.load(at(r, v)) };
             }
         }
     }
-    for r in 0..R {
-        simd.prefetch(at(R + r, 0));
-        simd.prefetch(at(R + r, N - 1).wrapping_add(S::LANES - 1));
-    }
-    let (mut a_first, mut b_first) = (a.first, b.first);
     for _ in 0..depth {
         let mut vectors = [simd.splat(T::ZERO); N];
         for v in 0..N {
             // SAFETY: the caller promises B.
-            vectors[v] = unsafe { simd.load(b_first.add(b_starts[v])) };
+            vectors[v] = unsafe { simd.load(b.first.add(b.starts[v])) };
         }
         for r in 0..R {
             // SAFETY: the caller promises A.
-            let factor = simd.splat(unsafe { *a_first.offset(r as isize * a.row) });
+            let factor = simd.splat(unsafe { *a.first.offset(r as isize * a.row) });
             for v in 0..N {
                 sums[r][v] = simd.mul_add(factor, vectors[v], sums[r][v]);
             }
         }
-        (a_first, b_first) = (a_first.wrapping_offset(a.column), b_first.wrapping_offset(b.row));
+        (a.first, b.first) = (a.first.wrapping_offset(a.column), b.first.wrapping_offset(b.row));
     }
     for r in 0..R {
         for v in 0..N {
             // SAFETY: the caller promises C.
             unsafe { simd.store(sums[r][v], at(r, v)) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, s};
+
+    use super::*;
+    use crate::simd::Isa;
+
+    /// `C ← A B (+ C)` by one chain an element.
+    fn chains<T: Scalar>(fused: bool, a: ArrayView2<'_, T>, b: ArrayView2<'_, T>, start: &Array2<T>) -> Array2<T> {
+        let mul_add = |sum: T, a: T, b: T| if fused { a.mul_add(b, sum) } else { sum + a * b };
+        Array2::from_shape_fn(start.dim(), |(row, column)| {
+            let pairs = a.row(row).into_iter().zip(b.column(column));
+            pairs.fold(start[[row, column]], |sum, (&a, &b)| mul_add(sum, a, b))
+        })
+    }
+
+    fn numbers<T: Scalar>(rows: usize, columns: usize) -> Array2<T> {
+        let mut state = (rows * 31 + columns) as u64;
+        Array2::from_shape_simple_fn((rows, columns), || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            T::of((state >> 40) as f64 / f64::from(1 << 23) - 1.0)
+        })
+    }
+
+    /// All strides of operands, into a part of a larger C whose other elements stay.
+    fn check<T: Scalar>(isa: Isa, m: usize, k: usize, n: usize) {
+        let (a, a_t, b, b_t) = (numbers::<T>(m, k), numbers::<T>(k, m), numbers::<T>(k, 2 * n), numbers::<T>(n, k));
+        for a in [a.view(), a_t.t()] {
+            for b in [b.slice(s![.., ..n]), b.slice(s![.., ..;2]), b_t.t()] {
+                for (add, transposed) in [(false, false), (true, false), (true, true)] {
+                    let start = if add { numbers(m, n) } else { Array2::zeros((m, n)) };
+                    let canary = T::of(-777.0);
+                    let mut store = Array2::from_elem((m + 2, n + 2), canary);
+                    if transposed {
+                        store = Array2::from_elem((n + 2, m + 2), canary).reversed_axes();
+                    }
+                    let mut c = store.slice_mut(s![1..=m, 1..=n]);
+                    c.assign(&start.mapv(|value| if add { value } else { T::nan() }));
+                    let mut scratch = vec![T::nan(); scratch_len(&a, n)];
+                    T::run(isa, Product { alpha: T::one(), a, b, add, c: c.view_mut(), scratch: &mut scratch });
+                    assert_eq!(c, chains(isa.is_fast(), a, b, &start), "{m}x{k}x{n}, {}", isa.name());
+                    c.fill(canary);
+                    assert!(store.iter().all(|&value| value == canary), "{m}x{k}x{n}: written beyond C");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_element_is_one_chain_whatever_the_shape() {
+        for isa in Isa::available() {
+            for m in [1, 2, 3, 6, 7, 13] {
+                for n in [1, 5, 8, 10, 17, 24, 31, 32, 70] {
+                    for k in [1, 7, 20, 300] {
+                        check::<f32>(isa, m, k, n);
+                        check::<f64>(isa, m, k, n);
+                    }
+                }
+            }
+            check::<f32>(isa, 260, 30, 70);
+            check::<f32>(isa, 40, 300, 290);
+            check::<f64>(isa, 260, 30, 70);
         }
     }
 }

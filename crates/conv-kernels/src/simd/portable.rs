@@ -36,9 +36,6 @@ macro_rules! portable {
             }
 
             #[inline(always)]
-            fn prefetch(self, _: *const $t) {}
-
-            #[inline(always)]
             fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
                 let mut sum = c;
                 for lane in 0..$lanes {

@@ -25,9 +25,6 @@ pub trait Simd<T>: Copy {
     /// `LANES` elements from there on must be writable; they need not be aligned.
     unsafe fn store(self, vector: Self::Vector, to: *mut T);
 
-    /// Asks for the cache line at `at`, which may lie anywhere.
-    fn prefetch(self, at: *const T);
-
     /// `a·b + c`, rounded once where the set has such an instruction, else twice.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
 
