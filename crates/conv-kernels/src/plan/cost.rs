@@ -19,7 +19,7 @@ const TILE: f64 = 10.0;
 const UPDATE: f64 = 1.5;
 
 /// Adding a vector to the image, masked, where neighbours have just been written.
-const SCATTER: f64 = 4.0;
+const SCATTER: f64 = 2.8;
 
 /// Walking on to the next row with a pointer for each of a tile's rows.
 const RUN: f64 = 10.0;

@@ -111,9 +111,11 @@ impl Geometry {
         let elements = geometry.elements(shape);
         let plane = geometry.plane;
         geometry.taps = (0..depth).flat_map(|channel| elements.iter().map(move |at| channel * plane + at)).collect();
+        let elements = &elements;
         geometry.targets = bands(0..depth)
             .flat_map(|band| {
-                elements.iter().flat_map(move |at| (0..band.len()).map(move |channel| channel * plane + at))
+                let ordered = target_order(shape.kernel()).map(|element| elements[element]);
+                ordered.flat_map(move |at| (0..band.len()).map(move |channel| channel * plane + at))
             })
             .collect();
         geometry
@@ -282,6 +284,12 @@ impl Geometry {
             }
         });
     }
+}
+
+/// The kernel's elements, column by column: what neighbours in this order add to the image lies in different rows, and
+/// does not have to wait for each other.
+pub(super) fn target_order([rows, columns]: [usize; 2]) -> impl Iterator<Item = usize> {
+    (0..columns).flat_map(move |column| (0..rows).map(move |row| row * columns + column))
 }
 
 /// Of the columns of a phase, how many lie on the padding at the left, and the image's column of the next one.

@@ -136,7 +136,7 @@ impl<'a, T: Scalar> Overlays<'a, T> {
 }
 
 /// Weights as [`Scatter`](crate::simd::tiles::Scatter) wants them, band by band: in the order of
-/// [`Geometry::targets`](super::Geometry::targets).
+/// [`Geometry::targets`](super::Geometry::targets), column by column of the kernel.
 pub(super) fn pack_transposed<T: Scalar>(shape: &Conv2dShape, weight: &[T], packed: &mut [T]) {
     let (depth, maps) = (shape.in_channels() / shape.groups(), shape.out_channels() / shape.groups());
     let taps = shape.taps();
@@ -155,7 +155,8 @@ pub(super) fn pack_transposed<T: Scalar>(shape: &Conv2dShape, weight: &[T], pack
                     let rows = rows..(rows + ROWS).min(band.len() * elements);
                     let mut places = [0; ROWS];
                     for (place, row) in places.iter_mut().zip(rows.clone()) {
-                        let (element, channel) = (row / band.len(), band.start + row % band.len());
+                        let (index, channel) = (row / band.len(), band.start + row % band.len());
+                        let element = index % shape.kernel()[0] * shape.kernel()[1] + index / shape.kernel()[0];
                         *place = channel * elements + element;
                     }
                     for overlay in overlays.chunks_exact(taps) {

@@ -12,17 +12,38 @@ use crate::scratch::aligned;
 use crate::simd::tiles::{ROWS, Scatter};
 use crate::threads::{Cell, Cuts, grid, view3};
 
+/// Channels that are a multiple of so many bytes long collide in the first cache.
+const COLLISION: usize = 1024;
+
+/// Elements between two channels that would collide.
+const APART: usize = 16;
+
 impl Direct<'_> {
     /// Scratch elements for the input gradient.
     pub(crate) fn scatter_scratch_len<T: Scalar>(&self) -> usize {
         self.forward_len::<T>(self.shape.weight_len(), self.input_gradient_lens::<T>())
     }
 
-    /// Scratch elements of a cell of the input gradient: a copied strip of `dx`, joined rows of `dy`, and a mask.
+    /// Whether the channels of `dy` lie so that they would drive each other out of the first cache: it finds places by
+    /// the low bits of addresses, which are then the same.
+    fn channels_collide<T>(&self) -> bool {
+        (self.shape.out_pixels() * size_of::<T>()).is_multiple_of(COLLISION)
+    }
+
+    /// Pixels from one channel of `dy` to the next in the copy of a strip of `rows`, if there is one.
+    fn copied_map_len<T>(&self, rows: usize) -> Option<usize> {
+        if self.geometry.joined() {
+            Some(self.geometry.runs(self.shape, rows).len)
+        } else {
+            self.channels_collide::<T>().then(|| rows * self.shape.output()[1] + APART)
+        }
+    }
+
+    /// Scratch elements of a cell of the input gradient: a copied strip of `dx`, one of `dy`, and a mask.
     fn input_gradient_lens<T: Scalar>(&self) -> [usize; 3] {
-        let joined = if self.geometry.joined() { self.group().1 * self.geometry.longest_run() } else { 0 };
+        let maps = self.group().1 * self.copied_map_len::<T>(self.geometry.rows()).unwrap_or(0);
         let mask = self.geometry.longest_run() + self.isa.lanes::<T>();
-        [self.copy_len::<T>(), aligned::<T>(joined), aligned::<T>(mask)]
+        [self.copy_len::<T>(), aligned::<T>(maps), aligned::<T>(mask)]
     }
 
     /// `dx`: what the elements of the overlays send back, strip by strip, added to the image.
@@ -57,14 +78,14 @@ impl Direct<'_> {
     fn send_back<T: Scalar>(&self, dy: &[T], weight: &[T], channels: Range<usize>, dx: &mut [T], scratch: &mut [T]) {
         let lens = self.input_gradient_lens::<T>();
         let (copy, rest) = scratch.split_at_mut(lens[0]);
-        let (joined, mask) = rest.split_at_mut(lens[1]);
+        let (maps_copy, mask) = rest.split_at_mut(lens[1]);
         let (maps, plane) = (self.group().1, self.geometry.plane());
         let elements = self.geometry.targets().len() / self.group().0;
         dx.fill(T::ZERO);
         for strip in self.geometry.strips(self.shape.output()[0]) {
             let runs = self.geometry.runs(self.shape, strip.len());
             self.geometry.write_mask(self.shape, runs, self.isa.lanes::<T>(), mask);
-            let (dy, map_len) = self.gradients(dy, &strip, joined);
+            let (dy, map_len) = self.gradients(dy, &strip, maps_copy);
             let image = if self.geometry.copied() {
                 let image = &mut copy[..channels.len() * plane];
                 image.fill(T::ZERO);
@@ -94,19 +115,19 @@ impl Direct<'_> {
     }
 
     /// The gradients of a group from the strip's first row on, and the distance of their channels; copied where rows
-    /// are joined.
-    fn gradients<'b, T: Scalar>(&self, dy: &'b [T], strip: &Range<usize>, joined: &'b mut [T]) -> (&'b [T], usize) {
+    /// are joined, or channels collide.
+    fn gradients<'b, T: Scalar>(&self, dy: &'b [T], strip: &Range<usize>, copy: &'b mut [T]) -> (&'b [T], usize) {
         let (pixels, width) = (self.shape.out_pixels(), self.shape.output()[1]);
-        if !self.geometry.joined() {
+        let Some(len) = self.copied_map_len::<T>(strip.len()) else {
             return (&dy[strip.start * width..], pixels);
-        }
-        let len = self.geometry.runs(self.shape, strip.len()).len;
-        for (dy, joined) in dy.chunks_exact(pixels).zip(joined.chunks_exact_mut(len)) {
+        };
+        let pitch = if self.geometry.joined() { self.geometry.pitch() } else { width };
+        for (dy, copy) in dy.chunks_exact(pixels).zip(copy.chunks_exact_mut(len)) {
             let rows = dy[strip.start * width..strip.end * width].chunks_exact(width);
-            for (row, joined) in rows.zip(joined.chunks_mut(self.geometry.pitch())) {
-                joined[..width].copy_from_slice(row);
+            for (row, copy) in rows.zip(copy.chunks_mut(pitch)) {
+                copy[..width].copy_from_slice(row);
             }
         }
-        (&joined[..self.group().1 * len], len)
+        (&copy[..self.group().1 * len], len)
     }
 }
