@@ -6,7 +6,7 @@
 
 use super::{Algorithm, mirrored};
 use crate::conv::direct::Geometry;
-use crate::simd::tiles::{ROWS, even_parts};
+use crate::simd::tiles::ROWS;
 use crate::{Conv2dShape, Padding, Scalar};
 
 /// Cycles between the start of an addition and that of the next one to the same sum.
@@ -58,7 +58,7 @@ pub(super) struct Costs<'a> {
 
 impl<'a> Costs<'a> {
     pub(super) fn new<T: Scalar>(shape: &'a Conv2dShape, lanes: usize) -> Self {
-        let geometry = |shape: &Conv2dShape| Geometry::applies_to(shape).then(|| Geometry::new::<T>(shape, lanes));
+        let geometry = |shape: &Conv2dShape| Geometry::applies_to(shape).then(|| Geometry::outline::<T>(shape, lanes));
         let mirror = mirrored(shape).and_then(|mirror| geometry(&mirror).map(|geometry| (mirror, geometry)));
         Self { shape, lanes, geometry: geometry(shape), mirror }
     }
@@ -110,8 +110,9 @@ impl<'a> Costs<'a> {
 
     /// Pairs of vectors along the rows of one channel.
     fn pairs(&self, shape: &Conv2dShape, geometry: &Geometry) -> f64 {
-        let strips = geometry.strips(shape.output()[0]);
-        strips.map(|strip| geometry.runs(shape, strip.len()).vector_count(self.lanes).div_ceil(2) as f64).sum()
+        even_parts(shape.output()[0], geometry.rows(), |rows| {
+            geometry.runs(shape, rows).vector_count(self.lanes).div_ceil(2) as f64
+        })
     }
 
     /// Copying the image into its border.
@@ -137,7 +138,7 @@ impl<'a> Costs<'a> {
 
     fn by_pixels(&self, shape: &Conv2dShape, geometry: &Geometry) -> f64 {
         let (_, maps, groups) = Self::group(shape);
-        let column: f64 = even_parts(maps, ROWS).map(|block| Self::tile(block.len(), shape.taps())).sum();
+        let column = even_parts(maps, ROWS, |rows| Self::tile(rows, shape.taps()));
         groups * self.pairs(shape, geometry) * column * Self::lonely(shape)
             + self.copying(shape, geometry)
             + self.joining(shape, geometry, shape.out_channels())
@@ -146,8 +147,7 @@ impl<'a> Costs<'a> {
     fn scatter(&self, shape: &Conv2dShape, geometry: &Geometry) -> f64 {
         let (_, maps, groups) = Self::group(shape);
         let update = |rows: usize| 2.0 * SCATTER * rows as f64;
-        let rows = even_parts(shape.taps(), ROWS);
-        let column: f64 = rows.map(|rows| Self::tile(rows.len(), maps) + update(rows.len())).sum();
+        let column = even_parts(shape.taps(), ROWS, |rows| Self::tile(rows, maps) + update(rows));
         groups * self.pairs(shape, geometry) * column
             + 2.0 * self.copying(shape, geometry)
             + self.joining(shape, geometry, shape.out_channels())
@@ -164,7 +164,7 @@ impl<'a> Costs<'a> {
             let step = LATENCY.max(rows as f64).max((2 + rows) as f64 * load);
             vectors as f64 * step + height as f64 * RUN + TILE + 2.0 * UPDATE * rows as f64
         };
-        let pair: f64 = even_parts(shape.taps(), ROWS).map(|rows| tile(rows.len())).sum();
+        let pair = even_parts(shape.taps(), ROWS, tile);
         groups * maps.div_ceil(2) as f64 * pair + self.copying(shape, geometry)
     }
 
@@ -172,7 +172,7 @@ impl<'a> Costs<'a> {
         let (_, _, groups) = Self::group(shape);
         let rows = shape.output()[0] as f64;
         let run = |most: usize, tile: fn(usize, usize) -> f64| -> f64 {
-            even_parts(shape.output()[1], most).map(|pixels| tile(pixels.len(), shape.taps())).sum()
+            even_parts(shape.output()[1], most, |pixels| tile(pixels, shape.taps()))
         };
         let lonely = Self::lonely(shape) * groups * rows;
         self.by_blocks(shape, lonely * run(ROWS, Self::tile), lonely * run(8, Self::thin_tile))
@@ -185,7 +185,7 @@ impl<'a> Costs<'a> {
         let [height, width] = shape.output();
         let depth = height * (width + 1);
         let taps = |most: usize, tile: fn(usize, usize) -> f64| -> f64 {
-            even_parts(shape.taps(), most).map(|rows| tile(rows.len(), depth)).sum()
+            even_parts(shape.taps(), most, |rows| tile(rows, depth))
         };
         self.by_blocks(shape, groups * taps(ROWS, Self::tile), groups * taps(8, Self::thin_tile))
             + self.copying(shape, geometry)
@@ -204,7 +204,7 @@ impl<'a> Costs<'a> {
         let [rows, columns] = shape.output().map(|pixels| pixels.div_ceil(side));
         let points = ((side + 2) * (side + 2)) as f64;
         let pairs = (rows * columns) as f64 / (2 * self.lanes) as f64;
-        let column: f64 = even_parts(maps, ROWS).map(|block| Self::tile(block.len(), depth)).sum();
+        let column = even_parts(maps, ROWS, |rows| Self::tile(rows, depth));
         groups * pairs * points * (1.1 * column + (depth + maps) as f64 * WINOGRAD_TRANSFORM)
     }
 
@@ -224,4 +224,11 @@ impl<'a> Costs<'a> {
         let packing = if pass == FORWARD { 1.3 } else { 1.5 };
         self.ideal() * waste * packing + (columns * self.shape.groups()) as f64 * 2.0
     }
+}
+
+/// The sum of `cost(length)` over the parts that [`even_parts`](crate::simd::tiles::even_parts) makes.
+fn even_parts(len: usize, most: usize, cost: impl Fn(usize) -> f64) -> f64 {
+    let parts = len.div_ceil(most);
+    let (short, longer) = (len / parts, len % parts);
+    (parts - longer) as f64 * cost(short) + if longer > 0 { longer as f64 * cost(short + 1) } else { 0.0 }
 }

@@ -54,8 +54,12 @@ fn reached_size(shape: &Conv2dShape) -> Option<[usize; 2]> {
 /// The phases of an axis that a kernel element lies on: with stride 2, the even pixels, the odd ones, or both.
 fn phases(shape: &Conv2dShape, axis: usize) -> Vec<usize> {
     let stride = shape.stride()[axis];
-    let met = |phase: &usize| (0..shape.kernel()[axis]).any(|at| at * shape.dilation()[axis] % stride == *phase);
-    (0..stride).filter(met).collect()
+    let met = (0..shape.kernel()[axis]).map(|at| at * shape.dilation()[axis] % stride);
+    // After as many elements as the stride has phases they repeat.
+    let mut phases: Vec<_> = met.take(stride).collect();
+    phases.sort_unstable();
+    phases.dedup();
+    phases
 }
 
 /// Columns of a phase, of those that an underlay reaches.
@@ -77,6 +81,21 @@ impl Geometry {
 
     /// For vectors of `lanes` elements of type `T`, of a shape that [`Geometry::applies_to`].
     pub(crate) fn new<T: Scalar>(shape: &Conv2dShape, lanes: usize) -> Self {
+        let mut geometry = Self::outline::<T>(shape, lanes);
+        let depth = shape.in_channels() / shape.groups();
+        let (elements, plane) = (&geometry.elements(shape), geometry.plane);
+        let taps = (0..depth).flat_map(|channel| elements.iter().map(move |at| channel * plane + at)).collect();
+        let targets = bands(0..depth).flat_map(|band| {
+            let ordered = target_order(shape.kernel()).map(|element| elements[element]);
+            ordered.flat_map(move |at| (0..band.len()).map(move |channel| channel * plane + at))
+        });
+        geometry.targets = targets.collect();
+        geometry.taps = taps;
+        geometry
+    }
+
+    /// The same without the places of the taps.
+    pub(crate) fn outline<T: Scalar>(shape: &Conv2dShape, lanes: usize) -> Self {
         let reached = reached_size(shape).unwrap_or(shape.input());
         let [height, width] = shape.output();
         let (depth, maps) = (shape.in_channels() / shape.groups(), shape.out_channels() / shape.groups());
@@ -108,16 +127,6 @@ impl Geometry {
         if copied {
             geometry.plane = geometry.phase_planes() * geometry.phase_rows(shape, rows) * pitch;
         }
-        let elements = geometry.elements(shape);
-        let plane = geometry.plane;
-        geometry.taps = (0..depth).flat_map(|channel| elements.iter().map(move |at| channel * plane + at)).collect();
-        let elements = &elements;
-        geometry.targets = bands(0..depth)
-            .flat_map(|band| {
-                let ordered = target_order(shape.kernel()).map(|element| elements[element]);
-                ordered.flat_map(move |at| (0..band.len()).map(move |channel| channel * plane + at))
-            })
-            .collect();
         geometry
     }
 
