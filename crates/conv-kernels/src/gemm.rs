@@ -21,7 +21,8 @@ const COLUMNS_UNITS: [usize; 5] = [256, 128, 64, 32, 16];
 ///
 /// # Errors
 ///
-/// [`KernelError::ArrayShape`] if the shapes do not fit together.
+/// [`KernelError::ArrayShape`] if the shapes do not fit together; [`KernelError::InstructionSet`] if the environment
+/// variable `CONV_ISA` names an instruction set that is not available.
 ///
 /// ```
 /// use conv_kernels::gemm;

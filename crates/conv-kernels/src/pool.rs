@@ -1,6 +1,6 @@
 //! Pooling: the largest, or the mean, of the pixels under a sliding window.
 
-pub(crate) mod max;
+mod max;
 mod mean;
 mod run;
 mod shape;

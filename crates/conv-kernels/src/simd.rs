@@ -10,6 +10,7 @@ pub(crate) mod gemm;
 pub(crate) mod gradient;
 pub(crate) mod machine;
 pub(crate) mod plane;
+pub(crate) mod pool;
 pub(crate) mod portable;
 pub(crate) mod product;
 pub(crate) mod tiles;

@@ -71,7 +71,12 @@ pub(super) struct Share<'a, T> {
 impl<T: Scalar> Op<T> for Share<'_, T> {
     #[inline(always)]
     fn eval<S: Simd<T>>(self, _: S) {
-        if self.shape.is_pairs() { self.pairs() } else { self.windows() }
+        match self.shape.stride()[1] {
+            _ if self.shape.is_pairs() => self.pairs(),
+            1 => self.rows(1),
+            2 => self.rows(2),
+            right => self.rows(right),
+        }
     }
 }
 
@@ -94,18 +99,19 @@ impl<T: Scalar> Share<'_, T> {
         rows.into_remainder().fill(T::ZERO);
     }
 
-    /// Window by window, so that the shares of a pixel add up in their order.
+    /// Row by row, the last pixel of the windows first: so that the shares of a pixel add up in the windows' order.
     #[inline(always)]
-    fn windows(self) {
-        let ([window_rows, window_columns], [down, right]) = (self.shape.window(), self.shape.stride());
+    fn rows(self, right: usize) {
+        let ([window_rows, window_columns], [down, _]) = (self.shape.window(), self.shape.stride());
         let (width, columns) = (self.shape.input()[1], self.shape.output()[1]);
         let area = T::of((window_rows * window_columns) as f64);
         self.dx.fill(T::ZERO);
-        for (output, &dy) in self.dy.iter().enumerate() {
-            let share = dy / area;
-            let corner = output / columns * down * width + output % columns * right;
-            for i in 0..window_rows {
-                self.dx[corner + i * width..][..window_columns].iter_mut().for_each(|dx| *dx += share);
+        for (row, dy) in self.dy.chunks_exact(columns).enumerate() {
+            for (i, j) in (0..window_rows).flat_map(|i| (0..window_columns).rev().map(move |j| (i, j))) {
+                let dx = &mut self.dx[(row * down + i) * width + j..][..(columns - 1) * right + 1];
+                for column in 0..columns {
+                    dx[column * right] += dy[column] / area;
+                }
             }
         }
     }

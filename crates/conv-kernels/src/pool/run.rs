@@ -6,10 +6,11 @@
 use ndarray::ArrayViewMut3;
 
 use super::Pool2dShape;
-use super::max::{MaxPlane, SendBack, max_pool_rows};
+use super::max::SendBack;
 use super::mean::{MeanPlane, Share};
 use crate::Scalar;
 use crate::simd::Isa;
+use crate::simd::pool::MaxRows;
 use crate::threads::{Cell, grid, rows, view3};
 
 /// One pass, with what it reads and what it writes.
@@ -53,13 +54,10 @@ fn max<T: Scalar>(shape: &Pool2dShape, batch: usize, isa: Isa, x: &[T], y: &mut 
         let (mut y, mut positions) = cell.view;
         let first_row = cell.start[2] / shape.output()[1];
         for ((at, y), (_, positions)) in rows(&mut y, cell.start).zip(rows(&mut positions, cell.start)) {
-            let plane = &x[shape.plane(at, shape.in_pixels())];
-            if shape.is_pairs() {
-                let first = 2 * first_row * shape.input()[1];
-                max_pool_rows(isa, &plane[first..], shape.input()[1], first, y, positions);
-            } else {
-                T::run(isa, MaxPlane { shape, plane, first_row, y, positions });
-            }
+            let (width, window, stride) = (shape.input()[1], shape.window(), shape.stride());
+            let first = first_row * stride[0] * width;
+            let pixels = &x[shape.plane(at, shape.in_pixels())][first..];
+            T::run(isa, MaxRows { pixels, width, window, stride, first, y, positions });
         }
     });
 }
