@@ -71,7 +71,7 @@ fn cuts(m: usize, k: usize, n: usize) -> Cuts {
     let lanes = lanes(macs);
     let cuts = |columns| Cuts::new(lanes, [m, n, 1], [ROWS_UNIT, columns, 1], [1, 0, 2]);
     let enough = |cuts: &Cuts| 2 * cuts.parts[0] * cuts.parts[1] >= lanes;
-    COLUMNS_UNITS.map(cuts).into_iter().find(enough).unwrap_or_else(|| cuts(COLUMNS_UNITS[4]))
+    COLUMNS_UNITS.into_iter().map(cuts).find(enough).unwrap_or_else(|| cuts(COLUMNS_UNITS[4]))
 }
 
 /// `C ← α A B + β C` on the calling thread, with the vectors of a fast set.

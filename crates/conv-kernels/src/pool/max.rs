@@ -1,7 +1,7 @@
 //! The way back to the largest pixel under each window.
 //!
-//! For windows of 2x2 pixels side by side each pixel belongs to one window, and is written once, with
-//! the gradient or with zero.
+//! For windows of 2x2 pixels side by side each pixel belongs to one window, and is written once, with the gradient or
+//! with zero. Else zeros come first, and then the gradients one by one, as the definition says.
 
 use super::Pool2dShape;
 use crate::Scalar;

@@ -27,9 +27,6 @@ const DEPTH: usize = 256;
 /// The most elements of a panel.
 const PANEL: usize = DEPTH * 2 * MAX_VECTOR;
 
-/// Panels that are copied together, to read B in longer runs.
-const GROUP: usize = 4;
-
 /// Depth of a part where B is read in place: about as many streams as a CPU follows.
 const STREAMS: usize = 16;
 
@@ -87,7 +84,7 @@ struct At {
 
 /// Elements of scratch that a product needs.
 pub(crate) fn scratch_len<T>(a: &ArrayView2<'_, T>, n: usize) -> usize {
-    GROUP * PANEL + if copies(a, n) { BLOCK.min(a.nrows()).div_ceil(ROWS) * ROWS * DEPTH } else { 0 }
+    PANEL + if copies(a, n) { BLOCK.min(a.nrows()).div_ceil(ROWS) * ROWS * DEPTH } else { 0 }
 }
 
 /// Whether a copy of A pays for itself.
@@ -115,7 +112,7 @@ impl<T: Scalar> Op<T> for Product<'_, T> {
             ..=THIN => DEPTH / 2,
             _ => DEPTH,
         };
-        let (panels, block) = scratch.split_at_mut(GROUP * PANEL);
+        let (panel, block) = scratch.split_at_mut(PANEL);
         for rows in even_parts(m, BLOCK) {
             for part in even_parts(k, depth) {
                 let mut at = At { row: rows.start, rows: rows.len(), k: part.start, depth: part.len(), vector: 0 };
@@ -129,12 +126,9 @@ impl<T: Scalar> Op<T> for Product<'_, T> {
                 while at.vector < vectors {
                     let left = vectors - at.vector;
                     at.vector += match (left % 2, left % 4) {
-                        (1, _) => self.group::<S, 1>(simd, at, 1, copy, in_place, panels),
-                        (_, 0) if m <= THIN => {
-                            self.group::<S, 4>(simd, at, (left / 4).min(GROUP), copy, in_place, panels)
-                        }
-                        _ if m <= THIN => self.group::<S, 2>(simd, at, 1, copy, in_place, panels),
-                        _ => self.group::<S, 2>(simd, at, (left / 2).min(GROUP), copy, in_place, panels),
+                        (1, _) => self.panel::<S, 1>(simd, at, copy, in_place, panel),
+                        (_, 0) if m <= THIN => self.panel::<S, 4>(simd, at, copy, in_place, panel),
+                        _ => self.panel::<S, 2>(simd, at, copy, in_place, panel),
                     };
                 }
             }
@@ -151,69 +145,41 @@ impl<T: Scalar> Product<'_, T> {
         Place { first, row, column }
     }
 
-    /// Copies a part of A, tile by tile, `(k, row)` each; along A's rows or columns, as these lie in memory.
+    /// Copies a part of A, tile by tile, `(k, row)` each.
     #[inline(always)]
     fn copy_a(&self, at: At, block: &mut [T]) {
-        let whole = at.depth;
-        for k in (0..at.depth).step_by(whole) {
-            for (tile, copy) in even_parts(at.rows, ROWS).zip(block.chunks_exact_mut(ROWS * DEPTH)) {
-                let a = self.place_of_a(At { row: at.row + tile.start, k: at.k + k, ..at });
-                with_rows!(tile.len(), [1, 2, 3, 4, 5, 6], R => {
-                    for (k, copy) in copy.as_chunks_mut::<R>().0[k..k + whole].iter_mut().enumerate() {
-                        for r in 0..R {
-                            // SAFETY: this is an element of A.
-                            copy[r] = unsafe { *a.first.wrapping_offset(r as isize * a.row + k as isize * a.column) };
-                        }
+        for (tile, copy) in even_parts(at.rows, ROWS).zip(block.chunks_exact_mut(ROWS * DEPTH)) {
+            let a = self.place_of_a(At { row: at.row + tile.start, ..at });
+            with_rows!(tile.len(), [1, 2, 3, 4, 5, 6], R => {
+                for (k, copy) in copy.as_chunks_mut::<R>().0[..at.depth].iter_mut().enumerate() {
+                    for r in 0..R {
+                        // SAFETY: this is an element of A.
+                        copy[r] = unsafe { *a.first.wrapping_offset(r as isize * a.row + k as isize * a.column) };
                     }
-                });
-            }
+                }
+            });
         }
     }
 
-    /// `count` panels of `N` vectors, for all rows, over a part of k. Answers how many vectors these are.
-    #[inline(always)]
-    fn group<S: Simd<T>, const N: usize>(
-        &mut self,
-        simd: S,
-        at: At,
-        count: usize,
-        copy: Option<&[T]>,
-        in_place: bool,
-        panels: &mut [T],
-    ) -> usize {
-        if !in_place {
-            self.pack::<S, N>(simd, at, count, panels);
-        }
-        for index in 0..count {
-            let starts = self.starts::<S, N>(at.vector + index * N);
-            let b = if in_place {
-                let row = self.b.strides()[0];
-                Strip { first: self.b.as_ptr().wrapping_offset(at.k as isize * row), row, starts }
-            } else {
-                let first = panels[index * at.depth * N * S::LANES..].as_ptr();
-                Strip { first, row: (N * S::LANES) as isize, starts: std::array::from_fn(|v| v * S::LANES) }
-            };
-            self.panel::<S, N>(simd, at, copy, b, starts);
-        }
-        count * N
-    }
-
-    /// Where vectors begin in a row of C.
-    #[inline(always)]
-    fn starts<S: Simd<T>, const N: usize>(&self, vector: usize) -> [usize; N] {
-        std::array::from_fn(|v| ((vector + v) * S::LANES).min(self.c.ncols().saturating_sub(S::LANES)))
-    }
-
-    /// All tiles of a panel.
+    /// `N` vectors of all rows of C, over a part of k. Answers `N`.
     #[inline(always)]
     fn panel<S: Simd<T>, const N: usize>(
         &mut self,
         simd: S,
         at: At,
         copy: Option<&[T]>,
-        b: Strip<*const T, N>,
-        starts: [usize; N],
-    ) {
+        in_place: bool,
+        panel: &mut [T],
+    ) -> usize {
+        let starts = self.starts::<S, N>(at.vector);
+        let b = if in_place {
+            let row = self.b.strides()[0];
+            Strip { first: self.b.as_ptr().wrapping_offset(at.k as isize * row), row, starts }
+        } else {
+            self.pack::<S, N>(simd, at, starts, panel);
+            let packed = std::array::from_fn(|v| v * S::LANES);
+            Strip { first: panel.as_ptr(), row: (N * S::LANES) as isize, starts: packed }
+        };
         for (index, tile) in even_parts(at.rows, ROWS).enumerate() {
             let at = At { row: at.row + tile.start, rows: tile.len(), ..at };
             let a = match copy {
@@ -229,6 +195,13 @@ impl<T: Scalar> Product<'_, T> {
                 }
             }
         }
+        N
+    }
+
+    /// Where vectors begin in a row of C.
+    #[inline(always)]
+    fn starts<S: Simd<T>, const N: usize>(&self, vector: usize) -> [usize; N] {
+        std::array::from_fn(|v| ((vector + v) * S::LANES).min(self.c.ncols().saturating_sub(S::LANES)))
     }
 
     /// One tile, in C itself if its rows are contiguous, else in a copy.
@@ -266,45 +239,44 @@ impl<T: Scalar> Product<'_, T> {
         each().for_each(|(r, v, lane)| self.c[[at.row + r, starts[v] + lane]] = copy[place(r, v, lane)]);
     }
 
-    /// Copies vectors of B to `count` panels, `(k, vector, lane)`, with zeros where B is narrower than a vector.
+    /// Copies vectors of B to the panel, `(k, vector, lane)`, with zeros where B is narrower than a vector.
     #[inline(always)]
-    fn pack<S: Simd<T>, const N: usize>(&self, simd: S, at: At, count: usize, panels: &mut [T]) {
+    fn pack<S: Simd<T>, const N: usize>(&self, simd: S, at: At, starts: [usize; N], panel: &mut [T]) {
         let (depth, width) = (at.depth, N * S::LANES);
-        let panels = &mut panels[..count * depth * width];
+        let panel = &mut panel[..depth * width];
         let [row, column] = [self.b.strides()[0], self.b.strides()[1]];
         let columns = S::LANES.min(self.b.ncols());
-        let place = |k: usize, v: usize| (v / N * depth + k) * width + v % N * S::LANES;
-        let start = |v: usize| self.starts::<S, 1>(at.vector + v)[0];
+        let place = |k: usize, v: usize| k * width + v * S::LANES;
         let from = |k: usize, v: usize| {
-            self.b.as_ptr().wrapping_offset((at.k + k) as isize * row + start(v) as isize * column)
+            self.b.as_ptr().wrapping_offset((at.k + k) as isize * row + starts[v] as isize * column)
         };
         if column == 1 && columns == S::LANES {
             for k in 0..depth {
-                for v in 0..count * N {
-                    // SAFETY: whole vectors lie in B from `start` on; the panels were cut to `depth` rows.
-                    unsafe { simd.store(simd.load(from(k, v)), panels.as_mut_ptr().add(place(k, v))) };
+                for v in 0..N {
+                    // SAFETY: whole vectors lie in B from `starts` on; the panel was cut to `depth` rows.
+                    unsafe { simd.store(simd.load(from(k, v)), panel.as_mut_ptr().add(place(k, v))) };
                 }
             }
         } else if row == 1 && column > 0 && columns == S::LANES && depth >= S::LANES {
-            for v in 0..count * N {
-                for k in (0..depth).step_by(S::LANES) {
-                    // The last square begins earlier where the part is no multiple.
-                    let k = k.min(depth - S::LANES);
-                    // SAFETY: as many columns as lanes lie in B from `start` on, and as many rows from `k` on; the
-                    // panels were cut to `depth` rows.
-                    unsafe { simd.transpose(from(k, v), column as usize, panels.as_mut_ptr().add(place(k, v)), width) };
+            for k in (0..depth).step_by(S::LANES) {
+                // The last square begins earlier where the part is no multiple.
+                let k = k.min(depth - S::LANES);
+                for v in 0..N {
+                    // SAFETY: as many columns as lanes lie in B from `starts` on, and as many rows from `k` on; the
+                    // panel was cut to `depth` rows.
+                    unsafe { simd.transpose(from(k, v), column as usize, panel.as_mut_ptr().add(place(k, v)), width) };
                 }
             }
         } else {
-            for (k, v) in (0..depth).flat_map(|k| (0..count * N).map(move |v| (k, v))) {
+            for (k, v) in (0..depth).flat_map(|k| (0..N).map(move |v| (k, v))) {
                 for lane in 0..S::LANES {
-                    panels[place(k, v) + lane] =
-                        if lane < columns { self.b[[at.k + k, start(v) + lane]] } else { T::ZERO };
+                    let value = if lane < columns { self.b[[at.k + k, starts[v] + lane]] } else { T::ZERO };
+                    panel[place(k, v) + lane] = value;
                 }
             }
         }
         if self.alpha != T::one() {
-            panels.iter_mut().for_each(|b| *b *= self.alpha);
+            panel.iter_mut().for_each(|b| *b *= self.alpha);
         }
     }
 }

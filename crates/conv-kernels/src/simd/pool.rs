@@ -67,7 +67,7 @@ impl<T: Scalar> MaxRows<'_, T> {
         let columns = self.columns(RIGHT);
         let rows = self.y.len() / columns;
         if rows > 0 {
-            let end = ((rows - 1) * down + window[0]) * self.width;
+            let end = (rows - 1).saturating_mul(down).saturating_add(window[0]).saturating_mul(self.width);
             assert!(end <= self.pixels.len(), "pixels under all windows");
         }
         let pair = RIGHT == 2 && window == [2, 2] && 2 * columns == S::LANES;
