@@ -96,13 +96,14 @@ fn errors_stay_within_their_bound_in_f64() {
     stay_within_their_bound::<f64>();
 }
 
-/// In practice errors are about those of the other algorithms, or several times as large.
+/// Against the column matrix, whose sums are short: 0.3 to 1.8 times its errors by tiles of 2x2, 2 to 13 by 4x4, where
+/// measured.
 #[test]
 fn errors_are_as_small_as_elsewhere() {
     for channels in [32, 64, 200] {
         let problem = Problem::new(shape([channels; 2], [7, 8], Padding::from(1), 1), 1);
         let elsewhere = errors::<f32>(problem, Algorithm::Im2col);
-        for (algorithm, times) in BOTH.into_iter().zip([3.0, 20.0]) {
+        for (algorithm, times) in BOTH.into_iter().zip([2.0, 20.0]) {
             for (error, elsewhere) in errors::<f32>(problem, algorithm).into_iter().zip(elsewhere) {
                 assert!(error <= times * elsewhere, "{error} against {elsewhere}, {channels} channels, {algorithm}");
             }

@@ -14,8 +14,8 @@
 //!         for each o, t                                 y[o, t] = σ(Aᵀ M[·, o, t] A + b[o])   2x2 pixels
 //! ```
 //!
-//! Parts and bands are so small that `V` and `M` stay in the second cache; where there are several parts of input
-//! channels, `V` is made anew for each part of the output channels, which costs less than to fetch it from farther away.
+//! Parts and bands are so small that `V` and `M` about fit the second cache; where there are several parts of input
+//! channels, `V` is made anew for each part of the output channels instead of being kept farther away.
 //! Each `M[p, o, t]` is one chain of multiply-adds through the input channels, whatever the parts.
 //!
 //! Tiles of 4x4 outputs have 6x6 inputs: 36 points, for 144 products by the definition.
