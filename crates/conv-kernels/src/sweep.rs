@@ -23,6 +23,12 @@ use crate::{Epilogue, Scalar};
 /// Bytes that a strip's copy may take.
 const STRIP_BYTES: usize = 96 << 10;
 
+/// A bordered plane that is not small has at most so many times the plane's pixels.
+const MAX_BORDER: usize = 8;
+
+/// So few pixels may be bordered by any number of others.
+const SMALL: usize = 1 << 14;
+
 /// Strips, but for the last, have a multiple of this many rows, as have the tallest tiles.
 pub(crate) const STRIP_UNIT: usize = 6;
 
@@ -51,6 +57,13 @@ impl Course {
     /// Rows and columns under `results` neighbouring results along an axis.
     fn under(&self, axis: usize, results: usize) -> usize {
         (results - 1) * self.stride[axis] + (self.kernel[axis] - 1) * self.dilation[axis] + 1
+    }
+
+    /// Whether zeros are no more than a few times the pixels.
+    pub(crate) fn is_affordable(&self) -> bool {
+        let most = (self.plane[0] * self.plane[1]).saturating_mul(MAX_BORDER).saturating_add(SMALL);
+        let bordered = self.under(0, self.out[0]).checked_mul(self.under(1, self.out[1]));
+        bordered.is_some_and(|pixels| pixels <= most)
     }
 
     /// Whether all results see pixels of the plane alone, side by side.
@@ -129,7 +142,7 @@ impl Track {
         Self { course, width, copies, pitch, inside, left, span, columns, layers, seen, strip }
     }
 
-    /// Whether results see zeros that are not of the plane.
+    /// Whether rows are copied into a border of zeros.
     pub(crate) fn copies(&self) -> bool {
         self.copies
     }

@@ -67,7 +67,8 @@ fn depthwise_images_are_chains_in_the_order_of_the_definition() {
         conv(1, 1, [40, 38], [11, 9]).padding(4),
         conv(2, 2, [28, 27], [3, 3]).groups(2).stride([2, 2]).padding(1),
         conv(2, 6, [7, 5], [3, 3]).groups(2).padding(1), // narrower than a vector
-        conv(1, 2, [50, 40], [5, 3]).stride([3, 3]),     // an input gradient row by row
+        conv(1, 2, [90, 80], [5, 3]).stride([3, 3]),     // an input gradient row by row
+        conv(1, 1, [5, 6], [2, 2]).dilation([400, 300]).padding([400, 300]), // mostly padding
     ] {
         let shape = builder.build().unwrap();
         let problem = Problem::new(shape, 3);

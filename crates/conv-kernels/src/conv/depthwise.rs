@@ -49,10 +49,15 @@ impl<'a> Depthwise<'a> {
 
     /// Scratch elements for the most demanding of the three passes.
     pub(crate) fn scratch_len<T: Scalar>(&self) -> usize {
-        let forward = self.geometry.forward.scratch_len::<T>();
+        let forward = self.forward_len::<T>();
         let backward = self.backward_lens::<T>().into_iter().sum();
         let images = pass_lanes(self.shape, self.batch) * forward.max(backward);
         images.max(self.partials::<T>().0.scratch_len::<T>())
+    }
+
+    /// Scratch elements of a cell of the forward pass.
+    fn forward_len<T: Scalar>(&self) -> usize {
+        self.geometry.forward.as_ref().map_or(0, Track::scratch_len::<T>)
     }
 
     /// Scratch elements of a cell of the input gradient: the turned overlays, and what they sweep in.
@@ -86,19 +91,22 @@ impl<'a> Depthwise<'a> {
         y: &mut [T],
         scratch: &mut [T],
     ) {
-        let (track, taps, width) = (&self.geometry.forward, self.shape.taps(), self.shape.output()[1]);
+        let (taps, width) = (self.shape.taps(), self.shape.output()[1]);
         let dim = [self.batch, self.shape.out_channels(), self.shape.out_pixels()];
         let (whole, cuts) = (Cell::whole(view3(dim, y), scratch), self.cuts(dim, width));
-        grid(whole, cuts, track.scratch_len::<T>(), &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
+        grid(whole, cuts, self.forward_len::<T>(), &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
             let first_row = cell.start[2] / width;
             for ([image, map], y) in runs(&mut cell.view, cell.start) {
                 let (plane, overlay) = (self.plane(x, image, map), &weight[map * taps..][..taps]);
                 let epilogue = Epilogue { bias: epilogue.bias.map(|bias| &bias[map..=map]), ..epilogue };
-                if track.copies() && !finite(overlay) {
-                    rows::forward(self.shape, self.isa, plane, overlay, first_row, y);
-                    finish(epilogue, &mut view3([1, 1, y.len()], y), 0);
-                } else {
-                    track.sweep(self.isa, plane, overlay, epilogue, first_row, y, cell.scratch);
+                match &self.geometry.forward {
+                    Some(track) if !track.copies() || finite(overlay) => {
+                        track.sweep(self.isa, plane, overlay, epilogue, first_row, y, cell.scratch);
+                    }
+                    _ => {
+                        rows::forward(self.shape, self.isa, plane, overlay, first_row, y);
+                        finish(epilogue, &mut view3([1, 1, y.len()], y), 0);
+                    }
                 }
             }
         });
@@ -136,7 +144,8 @@ impl<'a> Depthwise<'a> {
     fn partials<T: Scalar>(&self) -> (Partials, usize) {
         let height = self.shape.output()[0];
         let wanted = pass_lanes(self.shape, self.batch).div_ceil(self.batch.max(1));
-        let strips = height.div_ceil(self.geometry.forward.strip()).max(wanted).min(height);
+        let strip = self.geometry.forward.as_ref().map_or(height, Track::strip);
+        let strips = height.div_ceil(strip).max(wanted).min(height);
         let len = self.gradient_lens::<T>().into_iter().sum();
         (Partials::of_weights::<T>(self.shape, self.batch, self.batch * strips, len), strips)
     }
@@ -144,25 +153,23 @@ impl<'a> Depthwise<'a> {
     /// Scratch elements of a cell of the weight gradient: a strip's copy, its gradients where they are narrower than a
     /// vector, a mask, and the sums.
     fn gradient_lens<T: Scalar>(&self) -> [usize; 4] {
-        let (track, lanes) = (&self.geometry.forward, self.isa.lanes::<T>());
-        let narrow = if self.is_narrow() { track.strip() * track.width() } else { 0 };
+        let Some(track) = &self.geometry.forward else { return [0; 4] };
+        let (lanes, height) = (self.isa.lanes::<T>(), track.strip());
+        let narrow = if self.is_narrow(track) { height * track.width() } else { 0 };
         let lens = [narrow, track.width() + lanes, self.shape.taps() * lanes].map(aligned::<T>);
         [track.copy_len::<T>(), lens[0], lens[1], lens[2]]
     }
 
     /// Whether a row of a feature map does not fill a vector.
-    fn is_narrow(&self) -> bool {
-        self.geometry.forward.width() > self.shape.output()[1]
+    fn is_narrow(&self, track: &Track) -> bool {
+        track.width() > self.shape.output()[1]
     }
 
     /// `dweight += Σ x · dy`, strip by strip.
     pub(crate) fn weight_gradient<T: Scalar>(&self, x: &[T], dy: &[T], dweight: &mut [T], scratch: &mut [T]) {
         let ([height, _], pixels) = (self.shape.output(), self.shape.out_pixels());
-        let lens = self.gradient_lens::<T>();
         let (partials, strips) = self.partials::<T>();
         let sum = partials.sum(scratch, &|blocks, first_map, mut partial, scratch| {
-            let (buffers, sums) = scratch.split_at_mut(lens[..3].iter().sum());
-            let sums = &mut sums[..self.shape.taps() * self.isa.lanes::<T>()];
             for (map, partial) in (first_map..).zip(partial.rows_mut()) {
                 let partial = partial.into_slice().expect("partial gradients are rows");
                 let strips = blocks.clone().map(|block| {
@@ -171,14 +178,11 @@ impl<'a> Depthwise<'a> {
                     let dy = &dy[(image * self.shape.out_channels() + map) * pixels..][..pixels];
                     (self.plane(x, image, map), dy, rows)
                 });
-                sums.fill(T::ZERO);
-                for (plane, dy, rows) in strips.clone() {
-                    self.add_strip(plane, dy, rows, sums, buffers);
-                }
-                for (partial, sums) in partial.iter_mut().zip(sums.chunks_exact(self.isa.lanes::<T>())) {
-                    *partial = sums.iter().fold(T::ZERO, |total, &sum| total + sum);
-                }
-                if self.geometry.forward.copies() && partial.iter().any(|sum| sum.is_nan()) {
+                let swept = self.geometry.forward.as_ref().is_some_and(|track| {
+                    self.sum_strips(track, strips.clone(), partial, scratch);
+                    !track.copies() || partial.iter().all(|sum| !sum.is_nan())
+                });
+                if !swept {
                     partial.fill(T::ZERO);
                     for (plane, dy, rows) in strips {
                         rows::weight_gradient(self.shape, plane, dy, rows, partial);
@@ -189,15 +193,42 @@ impl<'a> Depthwise<'a> {
         add(dweight, sum);
     }
 
+    /// What strips of channels and of their feature maps' gradients contribute.
+    fn sum_strips<'x, T: Scalar>(
+        &self,
+        track: &Track,
+        strips: impl Iterator<Item = (&'x [T], &'x [T], Range<usize>)>,
+        partial: &mut [T],
+        scratch: &mut [T],
+    ) {
+        let lanes = self.isa.lanes::<T>();
+        let (buffers, sums) = scratch.split_at_mut(self.gradient_lens::<T>()[..3].iter().sum());
+        let sums = &mut sums[..self.shape.taps() * lanes];
+        sums.fill(T::ZERO);
+        for (plane, dy, rows) in strips {
+            self.add_strip(track, plane, dy, rows, sums, buffers);
+        }
+        for (partial, sums) in partial.iter_mut().zip(sums.chunks_exact(lanes)) {
+            *partial = sums.iter().fold(T::ZERO, |total, &sum| total + sum);
+        }
+    }
+
     /// `sums += ` what a strip contributes, lane by lane.
-    fn add_strip<T: Scalar>(&self, plane: &[T], dy: &[T], rows: Range<usize>, sums: &mut [T], buffers: &mut [T]) {
-        let track = &self.geometry.forward;
+    fn add_strip<T: Scalar>(
+        &self,
+        track: &Track,
+        plane: &[T],
+        dy: &[T],
+        rows: Range<usize>,
+        sums: &mut [T],
+        buffers: &mut [T],
+    ) {
         let (lens, width) = (self.gradient_lens::<T>(), self.shape.output()[1]);
         let (copy, buffers) = buffers.split_at_mut(lens[0]);
         let (narrow, mask) = buffers.split_at_mut(lens[1]);
         let image = track.under(self.isa, plane, &rows, copy);
         let dy = &dy[rows.start * width..rows.end * width];
-        let maps = if self.is_narrow() {
+        let maps = if self.is_narrow(track) {
             for (to, dy) in narrow.chunks_exact_mut(track.width()).zip(dy.chunks_exact(width)) {
                 to[..width].copy_from_slice(dy);
                 to[width..].fill(T::ZERO);

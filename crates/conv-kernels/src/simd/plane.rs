@@ -135,8 +135,8 @@ impl<T: Scalar> Sweep<'_, T> {
         let (step, pitch) = (self.dilation * self.pitch, self.weight_pitch);
         for &[image, weight] in self.layers {
             // SAFETY: `check` has seen that the plane holds `kernel_rows` rows, `step` apart, under each row of
-            // results, `far + width` elements of each, and the overlay `kernel_rows` rows. `R` of `dilation` many rows
-            // of results are there from this band on, and `R <= kernel_rows`.
+            // results, `far + width` elements of each, and that the overlay holds `kernel_rows` rows. The `R` rows of the
+            // band, `dilation` apart, are all there, `R <= kernel_rows`, and the last vector ends within `width`.
             unsafe {
                 let image = self.image.as_ptr().add(image + band.image);
                 let weight = self.weight.as_ptr().add(weight);
@@ -186,8 +186,8 @@ impl<T: Scalar> Sweep<'_, T> {
 ///
 /// # Safety
 ///
-/// At each of `columns`, `N - 1` vectors must be readable from `row[0]` on, and another from `row[1]` on; and `columns.len()` elements of each of these rows
-/// of the overlay at `weight`.
+/// At each of `columns`, `N - 1` vectors must be readable from `row[0]` on, and another from `row[1]` on; and of each of
+/// these rows of the overlay at `weight`, an element for each column.
 #[inline(always)]
 unsafe fn line<T: Scalar, S: Simd<T>, const R: usize, const N: usize, const FROM: usize, const TO: usize>(
     simd: S,

@@ -3,16 +3,13 @@
 use crate::sweep::{Course, Track};
 use crate::{Conv2dShape, Scalar};
 
-/// An input gradient with stride is computed with zeros between the gradients, if these do not make it more than so many
-/// times the work.
-const MAX_SPREAD: usize = 6;
-
 /// What follows from a shape and an instruction set, once a plan.
 #[derive(Clone, Debug)]
 pub(crate) struct Geometry {
-    /// An overlay over a channel of the image; in the weight gradient too.
-    pub(super) forward: Track,
-    /// The turned overlays over their feature maps' gradients; not where the stride is large.
+    /// An overlay over a channel of the image; in the weight gradient too. Not where the image is mostly padding.
+    pub(super) forward: Option<Track>,
+    /// The turned overlays over their feature maps' gradients; not where these would be mostly border, or zeros that a
+    /// large stride puts between them.
     pub(super) backward: Option<Track>,
     /// Where each element of the overlay lies under the first pixel of a feature map.
     pub(super) taps: Vec<usize>,
@@ -23,6 +20,9 @@ impl Geometry {
     pub(crate) fn new<T: Scalar>(shape: &Conv2dShape, lanes: usize) -> Self {
         let (kernel, stride, dilation, pad) = (shape.kernel(), shape.stride(), shape.dilation(), shape.padding());
         let border = [pad.top as isize, pad.left as isize];
+        let track = |course: Course, layers: Vec<[usize; 2]>| {
+            course.is_affordable().then(|| Track::new::<T>(course, layers, lanes))
+        };
         let forward = Course {
             plane: shape.input(),
             origin: border,
@@ -33,9 +33,11 @@ impl Geometry {
             dilation,
             out: shape.output(),
         };
-        let forward = Track::new::<T>(forward, vec![[0, 0]], lanes);
-        let row = |i: usize| i * dilation[0] * forward.pitch();
-        let taps = (0..kernel[0]).flat_map(|i| forward.columns().iter().map(move |&column| row(i) + column)).collect();
+        let forward = track(forward, vec![[0, 0]]);
+        let tap = |track: &Track, tap: usize| {
+            tap / kernel[1] * dilation[0] * track.pitch() + track.columns()[tap % kernel[1]]
+        };
+        let taps = forward.iter().flat_map(|track| (0..shape.taps()).map(|index| tap(track, index))).collect();
 
         let backward = Course {
             plane: shape.output(),
@@ -49,7 +51,6 @@ impl Geometry {
         };
         let maps = shape.out_channels() / shape.groups();
         let layers = (0..maps).map(|map| [map * shape.out_pixels(), map * shape.taps()]).collect();
-        let backward = (stride[0] * stride[1] <= MAX_SPREAD).then(|| Track::new::<T>(backward, layers, lanes));
-        Self { forward, backward, taps }
+        Self { forward, backward: track(backward, layers), taps }
     }
 }
