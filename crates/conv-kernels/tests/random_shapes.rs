@@ -31,16 +31,18 @@ fn problem(number: u64) -> Problem {
     let mut draw = |choices: &[usize]| choices[(random() % choices.len() as u64) as usize];
     let most = MOST_WORK >> draw(&[0, 2, 3, 4, 5, 6, 7]);
     loop {
-        let pointwise = draw(&[0, 0, 0, 0, 1]) == 1;
+        // most are anything; some are what special algorithms are for
+        let kind = draw(&[0, 0, 0, 0, 0, 0, 1, 1, 3, 3]);
+        let (pointwise, plain) = (kind == 1, kind > 0);
         let depthwise = draw(&[0, 0, 0, 1]) == 1;
         let groups = draw(if depthwise { &[1, 2, 7, 13, 16, 33] } else { &[1, 1, 1, 1, 2, 3, 7] });
         let depth = if depthwise { 1 } else { draw(&[1, 2, 3, 7, 8, 13, 32]) };
         let maps = draw(if depthwise { &[1, 1, 1, 2, 3] } else { &[1, 2, 3, 5, 6, 7, 13, 16, 33] });
 
         let mut side = || {
-            let kernel = if pointwise { 1 } else { draw(&[1, 2, 3, 3, 3, 3, 4, 5, 5, 6, 7, 8, 9, 10, 11]) };
-            let stride = if pointwise { 1 } else { draw(&[1, 1, 1, 1, 2, 2, 3]) };
-            let dilation = draw(&[1, 1, 1, 1, 2, 3]);
+            let kernel = if plain { kind } else { draw(&[1, 2, 3, 3, 4, 5, 5, 6, 7, 8, 9, 10, 11, 11]) };
+            let stride = if plain { 1 } else { draw(&[1, 1, 1, 1, 2, 2, 3]) };
+            let dilation = if plain { 1 } else { draw(&[1, 1, 1, 2, 3]) };
             let padded = !pointwise && draw(&[0, 1]) == 1;
             let pads = [(); 2].map(|()| if padded { draw(&[0, 1, 1, 2, 3, 5]) } else { 0 });
             let covers = (kernel - 1) * dilation + 1;
