@@ -22,6 +22,9 @@ pub mod notation {}
 #[doc = include_str!("src/kernels.md")]
 pub mod kernels {}
 
+#[doc = include_str!("src/performance.md")]
+pub mod performance {}
+
 #[doc = include_str!("src/training.md")]
 pub mod training {}
 
