@@ -13,8 +13,8 @@ const MAX_THREADS: usize = 256;
 /// The most cells that the work of one call is cut into.
 pub(crate) const MAX_LANES: usize = 16;
 
-/// Work below this stays on the calling thread; larger work is cut into cells of about this size or more.
-const LANE_FLOPS: u64 = 8_000_000;
+/// Work is cut into cells of at least this size: handing over smaller ones takes longer than computing them.
+const LANE_FLOPS: u64 = 6_000_000;
 
 /// A rayon pool of exactly `threads` threads, for `pool(n)?.install(|| …)`.
 ///
@@ -51,10 +51,12 @@ fn not_started(threads: usize, error: &dyn std::error::Error) -> KernelError {
     KernelError::Threads { threads, reason: cause.to_string() }
 }
 
-/// The number of cells worth cutting `macs` multiply-adds into: 1 for small work, at most [`MAX_LANES`].
+/// The number of cells worth cutting `macs` multiply-adds into: 1 for small work, at most [`MAX_LANES`]; a power of two,
+/// which most numbers of threads share out evenly.
 pub(crate) fn lanes(macs: u64) -> usize {
     let flops = macs.saturating_mul(2);
-    (flops / LANE_FLOPS).clamp(1, MAX_LANES as u64) as usize
+    let cells = (flops / LANE_FLOPS).clamp(1, MAX_LANES as u64);
+    1 << cells.ilog2()
 }
 
 /// Output that can be cut in two along an axis.

@@ -186,6 +186,12 @@ macro_rules! avx2 {
                 unsafe { $transpose(from, from_pitch, to, to_pitch) }
             }
 
+            #[inline(always)]
+            fn prefetch(self, to: *mut $t) {
+                // SAFETY: a prefetch touches no memory that the program sees, and cannot fault.
+                unsafe { _mm_prefetch::<_MM_HINT_ET0>(to.cast::<i8>()) }
+            }
+
             #[inline]
             fn run<O: Op<$t>>(self, op: O) {
                 // SAFETY: `self` proves that the CPU has AVX2 and FMA.

@@ -78,6 +78,9 @@ impl<T: Scalar> Op<T> for CorrelateChannels<'_, T> {
             let (first, rest) = weight.split_at(self.taps.len() * width);
             weight = rest;
             for part in even_parts(self.taps.len(), PART) {
+                if part.end == self.taps.len() {
+                    self.prefetch(simd, 2 * block * S::LANES, width);
+                }
                 let weight = &first[part.start * width..part.end * width];
                 if width == S::LANES {
                     self.part::<S, 1>(simd, weight, part, TALL);
@@ -93,6 +96,18 @@ impl<T: Scalar> Op<T> for CorrelateChannels<'_, T> {
 }
 
 impl<T: Scalar> CorrelateChannels<'_, T> {
+    /// Asks for the maps of a block: they come while the last sums are formed.
+    #[inline(always)]
+    fn prefetch<S: Simd<T>>(&mut self, simd: S, first: usize, width: usize) {
+        let (channels, pixels) = self.maps.dim();
+        for channel in first..channels.min(first + width) {
+            let map = self.maps.as_mut_ptr().wrapping_offset(channel as isize * self.maps.strides()[0]);
+            for pixel in (0..pixels).step_by(2 * S::LANES) {
+                simd.prefetch(map.wrapping_add(pixel));
+            }
+        }
+    }
+
     /// The sums of all pixels over a part of the taps.
     #[inline(always)]
     fn part<S: Simd<T>, const N: usize>(&mut self, simd: S, weight: &[T], part: Range<usize>, most: usize) {

@@ -303,6 +303,9 @@ unsafe fn multiply<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
             if add {
                 // SAFETY: the caller promises C.
                 sums[r][v] = unsafe { simd.load(at(r, v)) };
+            } else {
+                // A store that misses the cache holds up all that follow.
+                simd.prefetch(at(r, v));
             }
         }
     }

@@ -225,6 +225,15 @@ impl<T: Scalar> Correlate<'_, T> {
                 }
             }
         }
+        let (maps, pitch) = (self.maps.as_mut_ptr(), self.maps.strides()[0]);
+        if part.end == self.taps.len() {
+            // A store that misses the cache holds up all that follow: the lines come while the sums are formed.
+            for r in 0..R {
+                for n in 0..N {
+                    simd.prefetch(maps.wrapping_offset(r as isize * pitch + places[n].map as isize));
+                }
+            }
+        }
         let image = self.image.as_ptr();
         // SAFETY: `eval` has checked that there are `R` weights for each tap.
         let mut weight = unsafe { self.weight.as_ptr().add(part.start * R) };
@@ -256,7 +265,6 @@ impl<T: Scalar> Correlate<'_, T> {
             }
         }
         activate(simd, self.activation, &mut sums);
-        let (maps, pitch) = (self.maps.as_mut_ptr(), self.maps.strides()[0]);
         for r in 0..R {
             for n in 0..N {
                 // SAFETY: `eval` has checked that each of the `R` rows of the maps holds all vectors.

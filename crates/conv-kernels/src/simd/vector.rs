@@ -56,6 +56,10 @@ pub trait Simd<T>: Copy {
     /// `LANES` elements of each of the `LANES` rows must be readable at `from`, and writable at `to`.
     unsafe fn transpose(self, from: *const T, from_pitch: usize, to: *mut T, to_pitch: usize);
 
+    /// Asks for the cache line at `to`, which will be written; a set that cannot ask does nothing. Any pointer will do.
+    #[inline(always)]
+    fn prefetch(self, _to: *mut T) {}
+
     /// Runs `op`, compiled for this set.
     fn run<O: Op<T>>(self, op: O);
 }
