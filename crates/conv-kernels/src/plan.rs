@@ -6,7 +6,7 @@ use crate::conv::depthwise;
 use crate::conv::direct::Geometry;
 use crate::conv::{bias_gradient, pass_lanes};
 use crate::simd::Isa;
-use crate::{Activation, Conv2dShape, KernelError, Padding, Scalar, Scratch};
+use crate::{Activation, Conv2dShape, KernelError, Padding, Pool2dShape, Scalar, Scratch};
 
 mod algorithm;
 mod cost;
@@ -226,9 +226,15 @@ impl<T: Scalar> Conv2dPlan<T> {
         Scratch::with_len(self.scratch_len(batch))
     }
 
-    /// The most that any of the three passes needs.
+    /// The most that any pass needs.
     fn scratch_len(&self, batch: usize) -> usize {
-        [0, 1, 2].map(|pass| self.pass_scratch_len(pass, batch)).into_iter().fold(0, usize::max)
+        let pooled = self.max_pool().map_or(0, |_| self.pooled_scratch_len(batch));
+        [0, 1, 2].map(|pass| self.pass_scratch_len(pass, batch)).into_iter().fold(pooled, usize::max)
+    }
+
+    /// Windows of 2x2 pixels, side by side, over the feature maps.
+    fn max_pool(&self) -> Result<Pool2dShape, KernelError> {
+        Pool2dShape::new(self.shape.out_channels(), self.shape.output(), [2; 2], [2; 2])
     }
 
     /// `y = σ(x ⋆ weight + bias)`: slides each overlay over its underlay.
@@ -263,6 +269,54 @@ impl<T: Scalar> Conv2dPlan<T> {
         self.shape.expect_output("y", batch, y.len())?;
         epilogue.bias.map_or(Ok(()), |bias| self.shape.expect_bias("bias", bias.len()))?;
         T::convolution(self, batch, Pass::Forward { x, weight, epilogue, y }, scratch);
+        Ok(())
+    }
+
+    /// [`Conv2dPlan::forward`] and [`max_pool2d`](crate::max_pool2d) with windows of 2x2 pixels, side by side, in one
+    /// pass: the largest of each four pixels of `σ(x ⋆ weight + bias)`, and where it is.
+    ///
+    /// `x (N, C, H, W)`, `y` and `positions (N, O, OH / 2, OW / 2)`; both are overwritten. A position is the row-major
+    /// index of the maximum in its `OH·OW` feature map, as [`max_pool2d_backward`](crate::max_pool2d_backward) wants
+    /// it. An odd last row or column belongs to no window. Bits and positions are those of the two calls, but the
+    /// feature maps are not written to memory where [`Algorithm::Direct`] or [`Algorithm::Channels`] computes them: a
+    /// few rows of a few channels are pooled while they are in the cache. The article's section "Max Pooling".
+    ///
+    /// # Errors
+    ///
+    /// - [`KernelError::Length`] if a slice does not fit the shape and the batch;
+    /// - [`KernelError::WindowTooLarge`] if a feature map has less than 2x2 pixels;
+    /// - [`KernelError::PlaneTooLarge`] if it has more than 2³².
+    ///
+    /// ```
+    /// use conv_kernels::{Conv2dPlan, Conv2dShape, Epilogue, Options};
+    /// let shape = Conv2dShape::builder(1, 1, [3, 3], [2, 2]).build()?;
+    /// let plan = Conv2dPlan::<f64>::new(shape, &Options::default())?;
+    /// let x = [1., 2., 3., 4., 5., 6., 7., 8., 9.];
+    /// let (weight, bare) = ([10., 20., 30., 40.], Epilogue::none());
+    /// // The feature map is 370, 470, 670, 770.
+    /// let (mut y, mut positions) = ([0.0], [0]);
+    /// plan.forward_max_pooled(1, &x, &weight, bare, &mut y, &mut positions, &mut plan.scratch(1))?;
+    /// assert_eq!((y, positions), ([770.0], [3]));
+    /// # Ok::<(), conv_kernels::KernelError>(())
+    /// ```
+    #[expect(clippy::too_many_arguments, reason = "those of `forward`, and the positions")]
+    pub fn forward_max_pooled(
+        &self,
+        batch: usize,
+        x: &[T],
+        weight: &[T],
+        epilogue: Epilogue<'_, T>,
+        y: &mut [T],
+        positions: &mut [u32],
+        scratch: &mut Scratch<T>,
+    ) -> Result<(), KernelError> {
+        let pool = &self.max_pool()?;
+        self.shape.expect_input("x", batch, x.len())?;
+        self.shape.expect_weight("weight", weight.len())?;
+        pool.expect_output("y", batch, y.len())?;
+        pool.expect_output("positions", batch, positions.len())?;
+        epilogue.bias.map_or(Ok(()), |bias| self.shape.expect_bias("bias", bias.len()))?;
+        T::convolution(self, batch, Pass::ForwardMaxPooled { x, weight, epilogue, pool, y, positions }, scratch);
         Ok(())
     }
 

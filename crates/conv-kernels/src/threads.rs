@@ -59,6 +59,11 @@ pub(crate) fn lanes(macs: u64) -> usize {
     1 << cells.ilog2()
 }
 
+/// The number of images of `macs` multiply-adds each that are worth cutting into all [`MAX_LANES`] cells.
+pub(crate) fn images_for_all_lanes(macs: u64) -> usize {
+    (MAX_LANES as u64 * LANE_FLOPS / 2).div_ceil(macs.max(1)) as usize
+}
+
 /// Output that can be cut in two along an axis.
 pub(crate) trait Split: Sized + Send {
     /// Length along `axis`.
@@ -205,6 +210,11 @@ mod tests {
     #[test]
     fn small_work_is_one_lane() {
         assert_eq!([0, 3_999_999, 8_000_000, u64::MAX].map(lanes), [1, 1, 2, MAX_LANES]);
+        for macs in [1, 288_000, 5_000_001, u64::MAX] {
+            let images = images_for_all_lanes(macs);
+            assert_eq!(lanes(macs.saturating_mul(images as u64)), MAX_LANES);
+            assert!(images == 1 || lanes(macs * (images as u64 - 1)) < MAX_LANES);
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! * `geometry` says where the taps lie, and makes the copies;
 //! * `overlays` puts the weights in the order of the tiles;
 //! * `pixels` and `channels` are the forward passes, and, on the mirrored shape, input gradients;
+//! * `pooled` is the forward passes again, and max pooling with them;
 //! * `scatter` is the input gradient that adds up what each underlay gets;
 //! * `gradient` is the weight gradient.
 
@@ -17,6 +18,7 @@ mod geometry;
 mod gradient;
 mod overlays;
 mod pixels;
+mod pooled;
 mod scatter;
 
 use std::ops::Range;
@@ -25,6 +27,7 @@ use ndarray::{ArrayViewMut2, ArrayViewMut3, s};
 
 pub(crate) use geometry::Geometry;
 pub(crate) use overlays::Overlays;
+pub(crate) use pooled::Pooled;
 
 use super::{channel_unit, groups_within, pass_lanes};
 use crate::scratch::aligned;
@@ -96,7 +99,7 @@ impl<'a> Direct<'a> {
         cell: [usize; 3],
         compute: &(impl Fn(&[T], Range<usize>, ArrayViewMut2<'_, T>, [&mut [T]; 2]) + Sync),
     ) {
-        let ((_, maps), width) = (self.group(), self.shape.output()[1]);
+        let width = self.shape.output()[1];
         let dim = [self.batch, self.shape.out_channels(), self.shape.out_pixels()];
         let rows = if self.geometry.narrow() { dim[2] } else { width };
         let units = [1, channel_unit(self.shape, dim[1], SECTION), rows];
@@ -107,20 +110,39 @@ impl<'a> Direct<'a> {
             let (copy, buffers) = scratch.split_at_mut(cell[0]);
             let (first, second) = buffers.split_at_mut(cell[1]);
             let (images, channels, pixels) = y.dim();
-            let (top, rows) = (first_pixel / width, pixels / width);
-            for image in 0..images {
-                for (group, within) in groups_within(first_map..first_map + channels, maps) {
-                    let all = group * maps + within.start..group * maps + within.end;
-                    for strip in self.geometry.strips(rows) {
-                        let under = top + strip.start..top + strip.end;
-                        let underlays = self.underlays(x, first_image + image, group, &under, copy);
-                        let channels = all.start - first_map..all.end - first_map;
-                        let y = y.slice_mut(s![image, channels, strip.start * width..strip.end * width]);
-                        compute(underlays, all.clone(), y, [&mut *first, &mut *second]);
-                    }
+            let (first_row, rows) = (first_pixel / width, pixels / width);
+            let all = [first_image..first_image + images, first_map..first_map + channels];
+            self.walk(x, all, first_row..first_row + rows, 1, copy, |underlays, image, channels, rows| {
+                let within = channels.start - first_map..channels.end - first_map;
+                let pixels = (rows.start - first_row) * width..(rows.end - first_row) * width;
+                let y = y.slice_mut(s![image - first_image, within, pixels]);
+                compute(underlays, channels, y, [&mut *first, &mut *second]);
+            });
+        });
+    }
+
+    /// Calls `visit(underlays, image, output channels, output rows)` for each strip of some images and channels, and of
+    /// whole units of `rows`.
+    fn walk<T: Scalar>(
+        &self,
+        x: &[T],
+        [images, channels]: [Range<usize>; 2],
+        rows: Range<usize>,
+        unit: usize,
+        copy: &mut [T],
+        mut visit: impl FnMut(&[T], usize, Range<usize>, Range<usize>),
+    ) {
+        let maps = self.group().1;
+        for image in images {
+            for (group, within) in groups_within(channels.clone(), maps) {
+                let channels = group * maps + within.start..group * maps + within.end;
+                for strip in even_parts(rows.len() / unit, self.geometry.rows() / unit) {
+                    let strip = rows.start + strip.start * unit..rows.start + strip.end * unit;
+                    let underlays = self.underlays(x, image, group, &strip, copy);
+                    visit(underlays, image, channels.clone(), strip);
                 }
             }
-        });
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Forward with vectors along the output channels: see [`CorrelateChannels`].
 
-use ndarray::Axis;
+use std::ops::Range;
+
+use ndarray::{ArrayViewMut2, Axis};
 
 use super::{Direct, Overlays};
 use crate::scratch::aligned;
@@ -9,7 +11,7 @@ use crate::simd::tiles::{activates, even_parts};
 use crate::{Epilogue, Scalar};
 
 /// Pixels whose sums, two vectors each, half fill the first cache.
-const PIXELS: usize = 256;
+pub(super) const PIXELS: usize = 256;
 
 impl Direct<'_> {
     /// Output rows that are computed together.
@@ -18,7 +20,7 @@ impl Direct<'_> {
     }
 
     /// Elements of the packed weights: the channels of a group fill vectors.
-    fn packed_channels_len<T: Scalar>(&self) -> usize {
+    pub(super) fn packed_channels_len<T: Scalar>(&self) -> usize {
         self.shape.groups() * self.group().1.next_multiple_of(self.isa.lanes::<T>()) * self.shape.taps()
     }
 
@@ -42,34 +44,51 @@ impl Direct<'_> {
         y: &mut [T],
         scratch: &mut [T],
     ) {
-        let (taps, width, maps) = (self.geometry.taps(), self.shape.output()[1], self.group().1);
-        let len = self.packed_channels_len::<T>();
-        let (packed, cells) = scratch.split_at_mut(aligned::<T>(len));
-        let lanes = self.isa.lanes::<T>();
-        overlays.pack_channels(self.shape, lanes, &mut packed[..len]);
-        let (packed, of_group) = (&*packed, len / self.shape.groups());
+        let width = self.shape.output()[1];
+        let (packed, cells) = self.pack_channels(overlays, scratch);
         self.for_each_strip(x, y, cells, self.channels_lens::<T>(), &|underlays, channels, mut y, [sums, _]| {
-            let bias = epilogue.bias.map(|bias| &bias[channels.clone()]);
-            let first = channels.start / maps * of_group + channels.start % maps * taps.len();
-            let weight = &packed[first..first + channels.len().next_multiple_of(lanes) * taps.len()];
             for rows in even_parts(y.ncols() / width, self.channels_rows()) {
-                let op = CorrelateChannels {
-                    image: &underlays[rows.start * self.geometry.pitch()..],
-                    taps,
-                    weight,
-                    bias,
-                    activation: epilogue.activation,
-                    runs: self.geometry.separate_runs(self.shape, rows.len()),
-                    sums: &mut *sums,
-                    maps: y.slice_axis_mut(Axis(1), (rows.start * width..rows.end * width).into()),
-                };
-                T::run(self.isa, op);
-            }
-            if !activates(epilogue.activation) {
-                for mut y in y.outer_iter_mut() {
-                    epilogue.activation.apply(y.as_slice_mut().expect("the pixels of a feature map are contiguous"));
-                }
+                let image = &underlays[rows.start * self.geometry.pitch()..];
+                let maps = y.slice_axis_mut(Axis(1), (rows.start * width..rows.end * width).into());
+                self.forward_piece(image, packed, channels.clone(), epilogue, maps, sums);
             }
         });
+    }
+
+    /// The packed weights, and the rest of the scratch.
+    pub(super) fn pack_channels<'s, T: Scalar>(
+        &self,
+        overlays: Overlays<'_, T>,
+        scratch: &'s mut [T],
+    ) -> (&'s [T], &'s mut [T]) {
+        let len = self.packed_channels_len::<T>();
+        let (packed, rest) = scratch.split_at_mut(aligned::<T>(len));
+        overlays.pack_channels(self.shape, self.isa.lanes::<T>(), &mut packed[..len]);
+        (&packed[..len], rest)
+    }
+
+    /// Output channels of one group, the first of a block, over some rows of a strip: `maps (channels, pixels)`.
+    pub(super) fn forward_piece<T: Scalar>(
+        &self,
+        image: &[T],
+        packed: &[T],
+        channels: Range<usize>,
+        Epilogue { bias, activation }: Epilogue<'_, T>,
+        mut maps: ArrayViewMut2<'_, T>,
+        sums: &mut [T],
+    ) {
+        let (taps, of_group) = (self.geometry.taps(), self.group().1);
+        let first = channels.start / of_group * (packed.len() / self.shape.groups());
+        let weight = &packed[first + channels.start % of_group * taps.len()..];
+        let weight = &weight[..channels.len().next_multiple_of(self.isa.lanes::<T>()) * taps.len()];
+        let bias = bias.map(|bias| &bias[channels]);
+        let runs = self.geometry.separate_runs(self.shape, maps.ncols() / self.shape.output()[1]);
+        let op = CorrelateChannels { image, taps, weight, bias, activation, runs, sums, maps: maps.view_mut() };
+        T::run(self.isa, op);
+        if !activates(activation) {
+            for mut map in maps.outer_iter_mut() {
+                activation.apply(map.as_slice_mut().expect("the pixels of a feature map are contiguous"));
+            }
+        }
     }
 }

@@ -3,6 +3,8 @@
 //! A narrow feature map leaves vectors half empty. Its rows may then be joined: one long run of pixels through the
 //! whole strip, which also computes what lies between the rows and nobody asked for.
 
+use std::ops::Range;
+
 use ndarray::{ArrayViewMut2, Axis};
 
 use super::{Direct, Overlays, blocks};
@@ -17,7 +19,7 @@ impl Direct<'_> {
     }
 
     /// Scratch elements of a cell: a copied strip, a block of joined rows, unfinished sums.
-    fn pixels_lens<T: Scalar>(&self) -> [usize; 3] {
+    pub(super) fn pixels_lens<T: Scalar>(&self) -> [usize; 3] {
         let joined = if self.geometry.joined() { ROWS * self.geometry.longest_run() } else { 0 };
         let runs = self.geometry.runs(self.shape, self.geometry.rows());
         let unfinished = unfinished_len(self.shape.taps(), runs, self.isa.lanes::<T>());
@@ -33,10 +35,7 @@ impl Direct<'_> {
         y: &mut [T],
         scratch: &mut [T],
     ) {
-        let taps = self.shape.taps();
-        let (packed, cells) = scratch.split_at_mut(aligned::<T>(self.shape.weight_len()));
-        overlays.pack(self.shape, &mut packed[..self.shape.weight_len()]);
-        let packed = &*packed;
+        let (packed, cells) = self.pack_pixels(overlays, scratch);
         self.for_each_strip(
             x,
             y,
@@ -45,25 +44,37 @@ impl Direct<'_> {
             &|underlays, channels, mut y, [joined, unfinished]| {
                 for block in blocks(0..channels.len()) {
                     let all = channels.start + block.start..channels.start + block.end;
-                    let weight = &packed[all.start * taps..all.end * taps];
-                    let epilogue = Epilogue { bias: epilogue.bias.map(|bias| &bias[all]), ..epilogue };
                     let y = y.slice_axis_mut(Axis(0), block.into());
-                    self.forward_block(underlays, weight, epilogue, y, joined, unfinished);
+                    self.forward_block(underlays, packed, all, epilogue, y, [&mut *joined, &mut *unfinished]);
                 }
             },
         );
     }
 
-    /// A block of output channels over a strip.
-    fn forward_block<T: Scalar>(
+    /// The packed weights, and the rest of the scratch.
+    pub(super) fn pack_pixels<'s, T: Scalar>(
+        &self,
+        overlays: Overlays<'_, T>,
+        scratch: &'s mut [T],
+    ) -> (&'s [T], &'s mut [T]) {
+        let len = self.shape.weight_len();
+        let (packed, rest) = scratch.split_at_mut(aligned::<T>(len));
+        overlays.pack(self.shape, &mut packed[..len]);
+        (packed, rest)
+    }
+
+    /// A block of output channels over a strip: `y (channels, pixels)`.
+    pub(super) fn forward_block<T: Scalar>(
         &self,
         image: &[T],
-        weight: &[T],
+        packed: &[T],
+        block: Range<usize>,
         Epilogue { bias, activation }: Epilogue<'_, T>,
         mut y: ArrayViewMut2<'_, T>,
-        joined: &mut [T],
-        unfinished: &mut [T],
+        [joined, unfinished]: [&mut [T]; 2],
     ) {
+        let weight = &packed[block.start * self.shape.taps()..block.end * self.shape.taps()];
+        let bias = bias.map(|bias| &bias[block]);
         let (channels, pixels) = y.dim();
         let width = self.shape.output()[1];
         let runs = self.geometry.runs(self.shape, pixels / width);
