@@ -42,17 +42,17 @@ pub fn gemm<T: Scalar>(
     c: &mut ArrayRef2<T>,
 ) -> Result<(), KernelError> {
     check(a, b, c)?;
-    let lanes = Isa::detect()?.lanes::<T>();
-    if along_columns(lanes, a, b, c) {
-        cells(alpha, b.t(), a.t(), beta, c.view_mut().reversed_axes());
+    let isa = Isa::detect()?;
+    if along_columns(isa.lanes::<T>(), a, b, c) {
+        cells(isa, alpha, b.t(), a.t(), beta, c.view_mut().reversed_axes());
     } else {
-        cells(alpha, a.view(), b.view(), beta, c.view_mut());
+        cells(isa, alpha, a.view(), b.view(), beta, c.view_mut());
     }
     Ok(())
 }
 
 /// The product, cut into rectangles of C.
-fn cells<T: Scalar>(alpha: T, a: ArrayView2<'_, T>, b: ArrayView2<'_, T>, beta: T, c: ArrayViewMut2<'_, T>) {
+fn cells<T: Scalar>(isa: Isa, alpha: T, a: ArrayView2<'_, T>, b: ArrayView2<'_, T>, beta: T, c: ArrayViewMut2<'_, T>) {
     let cuts = cuts(a.nrows(), a.ncols(), b.ncols());
     let whole = Cell::whole(c.insert_axis(Axis(2)), &mut [][..]);
     grid(whole, cuts, 0, &|cell: Cell<'_, _, T>| {
@@ -60,7 +60,7 @@ fn cells<T: Scalar>(alpha: T, a: ArrayView2<'_, T>, b: ArrayView2<'_, T>, beta: 
         let [top, left, _] = cell.start;
         let rows = a.slice(s![top..top + c.nrows(), ..]);
         let columns = b.slice(s![.., left..left + c.ncols()]);
-        T::product(alpha, rows, columns, beta, c);
+        T::product(isa, alpha, rows, columns, beta, c);
     });
 }
 

@@ -1,6 +1,10 @@
 #![doc = include_str!("../README.md")]
 #![deny(clippy::print_stdout)]
 
+// Helpers of the tests in `tests/` serve the unit tests too, and name the crate from outside.
+#[cfg(test)]
+extern crate self as conv_kernels;
+
 mod conv;
 mod error;
 mod gemm;

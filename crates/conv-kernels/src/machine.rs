@@ -37,11 +37,23 @@ impl Machine {
         Isa::detect().map(Self)
     }
 
-    /// `portable`, `avx2`.
+    /// The names that `CONV_ISA` may have on this CPU, the best set first.
     ///
     /// ```
-    /// let machine = conv_kernels::machine::Machine::detect()?;
-    /// assert!(["portable", "avx2"].contains(&machine.instruction_set()));
+    /// use conv_kernels::machine::Machine;
+    /// assert!(Machine::available().contains(&"portable"));
+    /// ```
+    #[must_use]
+    pub fn available() -> Vec<&'static str> {
+        Isa::available().map(Isa::name).collect()
+    }
+
+    /// The set's name: `portable`, `avx2`, or what else [`Machine::available`] lists.
+    ///
+    /// ```
+    /// use conv_kernels::machine::Machine;
+    /// let machine = Machine::detect()?;
+    /// assert!(Machine::available().contains(&machine.instruction_set()));
     /// # Ok::<(), conv_kernels::KernelError>(())
     /// ```
     pub fn instruction_set(self) -> &'static str {

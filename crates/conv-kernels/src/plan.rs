@@ -124,8 +124,8 @@ impl<T: Scalar> Conv2dPlan<T> {
     /// # Errors
     ///
     /// [`KernelError::NotApplicable`] if `options` force an algorithm that cannot compute the shape;
-    /// [`KernelError::InstructionSet`] if the environment variable `CONV_ISA` names an instruction set (`portable`,
-    /// `avx2`) that is not available.
+    /// [`KernelError::InstructionSet`] if the environment variable `CONV_ISA` names an instruction set that is not
+    /// available ([`Machine::available`](crate::machine::Machine::available) lists those that are).
     ///
     /// ```
     /// use conv_kernels::{Algorithm, Conv2dPlan, Conv2dShape, Options};
@@ -139,10 +139,15 @@ impl<T: Scalar> Conv2dPlan<T> {
     /// # Ok::<(), conv_kernels::KernelError>(())
     /// ```
     pub fn new(shape: Conv2dShape, options: &Options) -> Result<Self, KernelError> {
-        let isa = Isa::detect()?;
+        Self::with_isa(shape, options, Isa::detect()?)
+    }
+
+    /// The same for kernels of any set.
+    pub(crate) fn with_isa(shape: Conv2dShape, options: &Options, isa: Isa) -> Result<Self, KernelError> {
+        let lanes = isa.lanes::<T>();
         let (mut passes, mut reason) = choose::<T>(&shape, isa);
         if let Some(algorithm) = options.force {
-            let has = algorithm.passes(&shape);
+            let has = algorithm.passes(&shape, lanes);
             if has == [false; 3] {
                 let (shape, applies_to) = (shape.to_string(), algorithm.domain());
                 return Err(KernelError::NotApplicable { algorithm, shape, applies_to });
@@ -152,13 +157,13 @@ impl<T: Scalar> Conv2dPlan<T> {
                 *pass = if has { algorithm } else { *pass };
             }
         }
-        let geometry = |shape: &Conv2dShape| Geometry::new::<T>(shape, isa.lanes::<T>());
+        let geometry = |shape: &Conv2dShape| Geometry::new::<T>(shape, lanes);
         let straight = [passes[0], passes[2]].iter().any(|pass| pass.is_direct()) || passes[1] == Algorithm::Direct;
         let direct = straight.then(|| geometry(&shape));
         let mirror = mirrored(&shape).filter(|_| passes[1].is_direct() && passes[1] != Algorithm::Direct);
         let mirror = mirror.map(|mirror| (mirror, geometry(&mirror)));
         let depthwise = passes.contains(&Algorithm::Depthwise);
-        let depthwise = depthwise.then(|| depthwise::Geometry::new::<T>(&shape, isa.lanes::<T>()));
+        let depthwise = depthwise.then(|| depthwise::Geometry::new::<T>(&shape, lanes));
         Ok(Self { shape, passes, reason, isa, direct, mirror, depthwise, element: PhantomData })
     }
 
@@ -413,19 +418,20 @@ impl<T: Scalar> Conv2dPlan<T> {
 
 /// The fastest algorithms for a shape, and why.
 fn choose<T: Scalar>(shape: &Conv2dShape, isa: Isa) -> ([Algorithm; 3], &'static str) {
+    let lanes = isa.lanes::<T>();
     if !isa.is_fast() {
         // A product works on 8 rows at once, however few there are.
         let few_maps = if shape.output()[1] >= WIDE { 2 } else { 1 };
-        let lonely = Algorithm::Depthwise.passes(shape)[0] && shape.out_channels() / shape.groups() <= few_maps;
+        let lonely = Algorithm::Depthwise.passes(shape, lanes)[0] && shape.out_channels() / shape.groups() <= few_maps;
         return if lonely {
             ([Algorithm::Depthwise; 3], "each overlay sees one channel, and a channel has few overlays")
-        } else if Algorithm::Pointwise.passes(shape)[0] {
+        } else if Algorithm::Pointwise.passes(shape, lanes)[0] {
             ([Algorithm::Pointwise; 3], "a 1x1 kernel needs no column matrix")
         } else {
             ([Algorithm::Im2col; 3], "the general form")
         };
     }
-    let costs = Costs::new::<T>(shape, isa.lanes::<T>());
+    let costs = Costs::new::<T>(shape, lanes);
     let cheapest = [0, 1, 2].map(|pass| {
         // The larger errors of F(4x4, 3x3) are for those who ask for it.
         let all = Algorithm::ALL.into_iter().filter(|&algorithm| algorithm != Algorithm::Winograd4);

@@ -8,7 +8,7 @@ use ndarray::{ArrayView2, ArrayViewD, ArrayViewMut2, ArrayViewMutD, NdFloat};
 use crate::plan::Pass;
 use crate::pool::Pooling;
 use crate::signal::{planes, slide};
-use crate::simd::{Isa, Op, Simd, machine, product};
+use crate::simd::{Isa, Op, Set, Simd, machine, product};
 use crate::{Conv2dPlan, KernelError, Pool2dShape, Scratch, gemm};
 
 // The hidden methods below hold the kernels: as methods of a concrete type they are compiled here, once, and not again in
@@ -81,7 +81,14 @@ pub trait Scalar: Element + NdFloat {
 
     /// `C ← α A B + β C` on the calling thread; [`gemm`](crate::gemm()) is the checked, parallel one.
     #[doc(hidden)]
-    fn product(alpha: Self, a: ArrayView2<'_, Self>, b: ArrayView2<'_, Self>, beta: Self, c: ArrayViewMut2<'_, Self>);
+    fn product(
+        isa: Isa,
+        alpha: Self,
+        a: ArrayView2<'_, Self>,
+        b: ArrayView2<'_, Self>,
+        beta: Self,
+        c: ArrayViewMut2<'_, Self>,
+    );
 
     /// Runs one pass of a plan over `batch` images, the lengths checked.
     #[doc(hidden)]
@@ -97,7 +104,13 @@ pub trait Scalar: Element + NdFloat {
 
     /// Runs a kernel with the vectors of an instruction set.
     #[doc(hidden)]
-    fn run(isa: Isa, op: impl Op<Self>);
+    fn run(isa: Isa, op: impl Op<Self>) {
+        isa.run(op);
+    }
+
+    /// The same where the set is known.
+    #[doc(hidden)]
+    fn run_with(set: impl Set, op: impl Op<Self>);
 
     /// Arithmetic for its own sake: [`Machine::multiply_adds`](crate::machine::Machine::multiply_adds).
     #[doc(hidden)]
@@ -146,15 +159,17 @@ macro_rules! float {
                 self.to_bits() as u32
             }
             fn product(
+                isa: Isa,
                 alpha: Self,
                 a: ArrayView2<'_, Self>,
                 b: ArrayView2<'_, Self>,
                 beta: Self,
                 c: ArrayViewMut2<'_, Self>,
             ) {
-                match Isa::detect() {
-                    Ok(isa) if isa.is_fast() => gemm::serial(isa, alpha, a, b, beta, c),
-                    _ => $product(alpha, a, b, beta, c),
+                if isa.is_fast() {
+                    gemm::serial(isa, alpha, a, b, beta, c);
+                } else {
+                    $product(alpha, a, b, beta, c);
                 }
             }
             fn convolution(plan: &Conv2dPlan<Self>, batch: usize, pass: Pass<'_, Self>, scratch: &mut Scratch<Self>) {
@@ -169,12 +184,8 @@ macro_rules! float {
                 }
                 SCRATCH.with_borrow_mut(|scratch| work(scratch.lend(len)));
             }
-            fn run(isa: Isa, op: impl Op<Self>) {
-                match isa {
-                    Isa::Portable(simd) => simd.run(op),
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2(simd) => simd.run(op),
-                }
+            fn run_with(set: impl Set, op: impl Op<Self>) {
+                Simd::<$t>::run(set, op);
             }
             fn multiply_adds(isa: Isa, rounds: u64, factor: Self) -> Self {
                 let mut sum = 0.0;

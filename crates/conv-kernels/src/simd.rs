@@ -1,17 +1,15 @@
 //! The kernels that need `unsafe`: vectors of each instruction set, one file a set, and the tiles written over them.
 //!
 //! A kernel is an [`Op`]: written once over the trait [`Simd`], compiled once for each set. A plan asks the CPU once
-//! which set to use, and keeps the answer, an [`Isa`].
+//! which set to use, and keeps the answer, an [`Isa`]. A new set is a new file here, with a token that is a [`Set`], and
+//! a line in the table below.
 
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod avx2;
 pub(crate) mod channels;
 pub(crate) mod gemm;
 pub(crate) mod gradient;
 pub(crate) mod machine;
 pub(crate) mod plane;
 pub(crate) mod pool;
-pub(crate) mod portable;
 pub(crate) mod product;
 pub(crate) mod tiles;
 pub(crate) mod vector;
@@ -20,24 +18,65 @@ pub(crate) mod winograd;
 use std::env;
 use std::sync::OnceLock;
 
-pub(crate) use vector::{Op, Simd};
+pub(crate) use vector::{Op, Set, Simd};
 
-use crate::KernelError;
+use crate::{KernelError, Scalar};
 
 /// The environment variable that forces an instruction set, by its name.
 const VARIABLE: &str = "CONV_ISA";
 
-/// The most lanes that any vector here has.
-pub(crate) const MAX_VECTOR: usize = 8;
+/// Makes of a table of sets, each a file and the token in it, their modules, and all that asks which sets there are.
+macro_rules! sets {
+    ($($(#[$cfg:meta])* $file:ident::$set:ident;)*) => {
+        $($(#[$cfg])* mod $file;)*
 
-/// The instruction set that a plan's kernels use.
-#[derive(Clone, Copy, Debug)]
-pub enum Isa {
-    /// What every CPU has.
-    Portable(portable::Portable),
-    /// 256-bit vectors with fused multiply-add.
-    #[cfg(target_arch = "x86_64")]
-    Avx2(avx2::Avx2),
+        /// The instruction set that a plan's kernels use.
+        #[derive(Clone, Copy, Debug)]
+        pub enum Isa {
+            $($(#[$cfg])* $set($file::$set),)*
+        }
+
+        impl Isa {
+            /// What this CPU has, the best first.
+            pub(crate) fn available() -> impl Iterator<Item = Self> {
+                [$($(#[$cfg])* $file::$set::detect().map(Self::$set),)*].into_iter().flatten()
+            }
+
+            /// What `CONV_ISA` calls it.
+            pub(crate) fn name(self) -> &'static str {
+                match self { $($(#[$cfg])* Self::$set(_) => $file::$set::NAME,)* }
+            }
+
+            /// Whether its tiles outrun `matrixmultiply`, which has vectors of its own.
+            pub(crate) fn is_fast(self) -> bool {
+                match self { $($(#[$cfg])* Self::$set(_) => $file::$set::IS_FAST,)* }
+            }
+
+            /// Bytes of one of its vectors.
+            fn bytes(self) -> usize {
+                match self { $($(#[$cfg])* Self::$set(_) => $file::$set::BYTES,)* }
+            }
+
+            /// Runs a kernel, compiled for this set.
+            pub(crate) fn run<T: Scalar>(self, op: impl Op<T>) {
+                match self { $($(#[$cfg])* Self::$set(set) => T::run_with(set, op),)* }
+            }
+        }
+
+        /// The most lanes that any vector here has.
+        pub(crate) const MAX_VECTOR: usize = {
+            let mut most = 0;
+            $($(#[$cfg])* if most < $file::$set::BYTES { most = $file::$set::BYTES; })*
+            most / size_of::<f32>()
+        };
+    };
+}
+
+// The instruction sets, the best first.
+sets! {
+    #[cfg(target_arch = "x86_64")] avx2::Avx2;
+    portable::Portable;
+    #[cfg(test)] wide::Wide;
 }
 
 impl Isa {
@@ -63,37 +102,9 @@ impl Isa {
         }
     }
 
-    /// What this CPU has, the best first.
-    pub(crate) fn available() -> impl Iterator<Item = Self> {
-        #[cfg(target_arch = "x86_64")]
-        let vectors = avx2::Avx2::detect().map(Self::Avx2);
-        #[cfg(not(target_arch = "x86_64"))]
-        let vectors = None;
-        vectors.into_iter().chain([Self::Portable(portable::Portable)])
-    }
-
-    /// `portable`, `avx2`.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Portable(_) => "portable",
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2(_) => "avx2",
-        }
-    }
-
-    /// Whether its tiles outrun `matrixmultiply`, which has vectors of its own.
-    pub(crate) fn is_fast(self) -> bool {
-        !matches!(self, Self::Portable(_))
-    }
-
     /// Elements of type `T` in one of its vectors.
     pub(crate) fn lanes<T>(self) -> usize {
-        let bytes = match self {
-            Self::Portable(_) => portable::BYTES,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2(_) => 32,
-        };
-        bytes / size_of::<T>()
+        self.bytes() / size_of::<T>()
     }
 }
 

@@ -9,12 +9,9 @@ mod conv2d;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use conv_kernels::{Conv2dShape, Padding, Scalar, Scratch};
-use conv2d::{Problem, again_with_each_instruction_set, integers, plans, random};
+use conv_kernels::{Scalar, Scratch};
+use conv2d::{Problem, again_with_each_instruction_set, integers, numbered_problem, plans};
 use rayon::prelude::*;
-
-/// Multiply-adds of the largest problem; most are smaller, so that there can be many.
-const MOST_WORK: u64 = 2_000_000;
 
 /// How many shapes each algorithm has computed, by direction.
 type Coverage = BTreeMap<String, [usize; 3]>;
@@ -25,50 +22,9 @@ struct Failure {
     message: String,
 }
 
-/// The shape and batch that belong to a number.
-fn problem(number: u64) -> Problem {
-    let mut random = random(number);
-    let mut draw = |choices: &[usize]| choices[(random() % choices.len() as u64) as usize];
-    let most = MOST_WORK >> draw(&[0, 2, 3, 4, 5, 6, 7]);
-    loop {
-        // most are anything; some are what special algorithms are for
-        let kind = draw(&[0, 0, 0, 0, 0, 0, 1, 1, 3, 3]);
-        let (pointwise, plain) = (kind == 1, kind > 0);
-        let depthwise = draw(&[0, 0, 0, 1]) == 1;
-        let groups = draw(if depthwise { &[1, 2, 7, 13, 16, 33] } else { &[1, 1, 1, 1, 2, 3, 7] });
-        let depth = if depthwise { 1 } else { draw(&[1, 2, 3, 7, 8, 13, 32]) };
-        let maps = draw(if depthwise { &[1, 1, 1, 2, 3] } else { &[1, 2, 3, 5, 6, 7, 13, 16, 33] });
-
-        let mut side = || {
-            let kernel = if plain { kind } else { draw(&[1, 2, 3, 3, 4, 5, 5, 6, 7, 8, 9, 10, 11, 11]) };
-            let stride = if plain { 1 } else { draw(&[1, 1, 1, 1, 2, 2, 3]) };
-            let dilation = if plain { 1 } else { draw(&[1, 1, 1, 2, 3]) };
-            let padded = !pointwise && draw(&[0, 1]) == 1;
-            let pads = [(); 2].map(|()| if padded { draw(&[0, 1, 1, 2, 3, 5]) } else { 0 });
-            let covers = (kernel - 1) * dilation + 1;
-            let size =
-                covers.saturating_sub(pads[0] + pads[1]).max(1) + draw(&[0, 1, 2, 3, 5, 7, 8, 11, 13, 16, 25, 40]);
-            (size, kernel, stride, dilation, pads)
-        };
-        let (rows, columns) = (side(), side());
-        let padding = Padding { top: rows.4[0], bottom: rows.4[1], left: columns.4[0], right: columns.4[1] };
-        let shape = Conv2dShape::builder(groups * depth, groups * maps, [rows.0, columns.0], [rows.1, columns.1])
-            .stride([rows.2, columns.2])
-            .dilation([rows.3, columns.3])
-            .padding(padding)
-            .groups(groups)
-            .build()
-            .expect("the sizes were chosen to fit");
-        let batch = draw(&[1, 1, 1, 2, 3, 4, 5, 7, 8, 9, 16, 33, 100, 300]);
-        if shape.macs() * batch as u64 <= most {
-            return Problem { shape, batch, seed: number };
-        }
-    }
-}
-
 /// Runs every algorithm that applies, with a scratch full of other cases' leavings.
 fn check<T: Scalar>(number: u64, scratch: &mut Scratch<T>) -> Result<Coverage, Failure> {
-    let problem = problem(number);
+    let problem = numbered_problem(number);
     let data = problem.data(integers::<T>);
     let expected = problem.reference(&data).bits();
     let mut coverage = Coverage::new();
@@ -141,7 +97,7 @@ fn many_random_shapes_equal_the_definition() {
 
 #[test]
 fn cases_have_what_breaks_kernels() {
-    let cases: Vec<_> = (0..1000).map(problem).collect();
+    let cases: Vec<_> = (0..1000).map(numbered_problem).collect();
     let count = |has: fn(&Problem) -> bool| cases.iter().filter(|problem| has(problem)).count();
     for (what, met) in [
         ("odd channels", count(|case| case.shape.in_channels() % 7 == 0 || case.shape.out_channels() % 13 == 0)),

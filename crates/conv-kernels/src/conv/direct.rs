@@ -25,7 +25,7 @@ use std::ops::Range;
 
 use ndarray::{ArrayViewMut2, ArrayViewMut3, s};
 
-pub(crate) use geometry::Geometry;
+pub(crate) use geometry::{Geometry, shortest_run};
 pub(crate) use overlays::Overlays;
 pub(crate) use pooled::Pooled;
 
@@ -36,8 +36,14 @@ use crate::simd::tiles::{ROWS, even_parts};
 use crate::threads::{Cell, Cuts, grid, view3};
 use crate::{Conv2dShape, Scalar};
 
-/// Output channels are cut at multiples of this: whole blocks of either kind of tile.
+/// Output channels are blocked from multiples of this on, six in a tile whose vectors lie along the pixels.
 const SECTION: usize = 8 * ROWS;
+
+/// Output channels are cut at multiples of this: whole blocks of either kind of tile, for vectors of `lanes`, of which a
+/// power of two is.
+fn channel_cut(lanes: usize) -> usize {
+    SECTION.max(ROWS * lanes)
+}
 
 /// One pass of a convolution straight on the image.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +108,7 @@ impl<'a> Direct<'a> {
         let width = self.shape.output()[1];
         let dim = [self.batch, self.shape.out_channels(), self.shape.out_pixels()];
         let rows = if self.geometry.narrow() { dim[2] } else { width };
-        let units = [1, channel_unit(self.shape, dim[1], SECTION), rows];
+        let units = [1, channel_unit(self.shape, dim[1], channel_cut(self.isa.lanes::<T>())), rows];
         let cuts = Cuts::new(pass_lanes(self.shape, self.batch), dim, units, [0, 2, 1]);
         let whole = Cell::whole(view3(dim, y), scratch);
         grid(whole, cuts, cell.into_iter().sum(), &|part: Cell<'_, ArrayViewMut3<'_, T>, T>| {

@@ -14,6 +14,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, ArrayViewMut3, Axis, s};
 use super::columns::{gather, scatter};
 use super::{ENOUGH_ROWS, Partials, add, channel_unit, finish, groups_within, pass_lanes};
 use crate::scratch::aligned;
+use crate::simd::Isa;
 use crate::threads::{Cell, Cuts, grid, view3};
 use crate::{Algorithm, Conv2dShape, Epilogue, Scalar};
 
@@ -28,6 +29,7 @@ const MIN_COLUMNS: usize = 64;
 pub(crate) struct Product<'a> {
     shape: &'a Conv2dShape,
     batch: usize,
+    isa: Isa,
     /// The image is its own column matrix.
     pointwise: bool,
 }
@@ -36,8 +38,8 @@ pub(crate) struct Product<'a> {
 type Block = (Range<usize>, Range<usize>);
 
 impl<'a> Product<'a> {
-    pub(crate) fn new(shape: &'a Conv2dShape, batch: usize, algorithm: Algorithm) -> Self {
-        Self { shape, batch, pointwise: algorithm == Algorithm::Pointwise }
+    pub(crate) fn new(shape: &'a Conv2dShape, batch: usize, isa: Isa, algorithm: Algorithm) -> Self {
+        Self { shape, batch, isa, pointwise: algorithm == Algorithm::Pointwise }
     }
 
     /// Input and output channels of a group.
@@ -116,7 +118,7 @@ impl<'a> Product<'a> {
                     let overlays = self.overlays(weight, first..group * maps + within.end);
                     let first = first - first_map;
                     let mut y = y.slice_mut(s![images.clone(), first..first + within.len(), pixels.clone()]);
-                    multiply_into(overlays, columns, &mut y, product);
+                    multiply_into(self.isa, overlays, columns, &mut y, product);
                     finish(epilogue, &mut y, first_map + first);
                 }
             }
@@ -151,12 +153,12 @@ impl<'a> Product<'a> {
                     let mut dx = dx.slice_mut(s![images.clone(), first..first + within.len(), ..]);
                     if self.pointwise {
                         let dx = dx.index_axis_mut(Axis(0), 0).slice_move(s![.., pixels.clone()]);
-                        T::product(T::one(), overlays, dy, T::ZERO, dx);
+                        T::product(self.isa, T::one(), overlays, dy, T::ZERO, dx);
                         continue;
                     }
                     let columns = &mut columns[..overlays.nrows() * dy.ncols()];
                     let mut columns = matrix_mut(overlays.nrows(), dy.ncols(), columns);
-                    T::product(T::one(), overlays, dy, T::ZERO, columns.view_mut());
+                    T::product(self.isa, T::one(), overlays, dy, T::ZERO, columns.view_mut());
                     for (image, mut dx) in dx.outer_iter_mut().enumerate() {
                         let columns = columns.slice(s![.., part(image, &pixels)]);
                         let dx = dx.as_slice_mut().expect("whole channels of one image are contiguous");
@@ -180,7 +182,7 @@ impl<'a> Product<'a> {
                     let rows = of_cell.start - first_map..of_cell.end - first_map;
                     let dy = self.gradients_of(dy, of_cell, &block, gradients);
                     let partial = partial.slice_mut(s![rows, ..]);
-                    T::product(T::one(), dy, columns.reversed_axes(), T::one(), partial);
+                    T::product(self.isa, T::one(), dy, columns.reversed_axes(), T::one(), partial);
                 }
             }
         });
@@ -253,6 +255,7 @@ impl<'a> Product<'a> {
 
 /// `y (images, channels, pixels) = overlays · columns`; several images take the way through `buffer`.
 fn multiply_into<T: Scalar>(
+    isa: Isa,
     overlays: ArrayView2<'_, T>,
     columns: ArrayView2<'_, T>,
     y: &mut ArrayViewMut3<'_, T>,
@@ -260,11 +263,11 @@ fn multiply_into<T: Scalar>(
 ) {
     let (images, channels, pixels) = y.dim();
     if images == 1 {
-        return T::product(T::one(), overlays, columns, T::ZERO, y.index_axis_mut(Axis(0), 0));
+        return T::product(isa, T::one(), overlays, columns, T::ZERO, y.index_axis_mut(Axis(0), 0));
     }
     let width = images * pixels;
     let mut product = matrix_mut(channels, width, &mut buffer[..channels * width]);
-    T::product(T::one(), overlays, columns, T::ZERO, product.view_mut());
+    T::product(isa, T::one(), overlays, columns, T::ZERO, product.view_mut());
     for (index, mut y) in y.outer_iter_mut().enumerate() {
         y.assign(&product.slice(s![.., part(index, &(0..pixels))]));
     }

@@ -4,9 +4,8 @@ use std::fmt;
 
 use super::mirrored;
 use crate::Conv2dShape;
-use crate::conv::direct::Geometry;
+use crate::conv::direct::{Geometry, shortest_run};
 use crate::conv::winograd::Winograd;
-use crate::simd::MAX_VECTOR;
 
 /// How a convolution is computed.
 ///
@@ -54,8 +53,8 @@ impl Algorithm {
         Self::Winograd4,
     ];
 
-    /// Which passes of a shape it can compute: forward, input gradient, weight gradient.
-    pub(super) fn passes(self, shape: &Conv2dShape) -> [bool; 3] {
+    /// Which passes of a shape it can compute with vectors of `lanes`: forward, input gradient, weight gradient.
+    pub(super) fn passes(self, shape: &Conv2dShape, lanes: usize) -> [bool; 3] {
         match self {
             Self::Im2col => [true; 3],
             Self::Pointwise => {
@@ -63,14 +62,16 @@ impl Algorithm {
             }
             Self::Depthwise => [shape.groups() == shape.in_channels(); 3],
             Self::Direct => {
-                let images = Geometry::fills_vectors(shape);
-                [images, images, Geometry::applies_to(shape) && shape.output()[1] >= MAX_VECTOR]
+                let images = Geometry::fills_vectors(shape, lanes);
+                [images, images, Geometry::applies_to(shape) && shape.output()[1] >= shortest_run(lanes)]
             }
             Self::Channels => {
                 let applies = Geometry::applies_to(shape);
                 [applies, mirrored(shape).is_some_and(|shape| Geometry::applies_to(&shape)), applies]
             }
-            Self::Mirrored => [false, mirrored(shape).is_some_and(|shape| Geometry::fills_vectors(&shape)), false],
+            Self::Mirrored => {
+                [false, mirrored(shape).is_some_and(|shape| Geometry::fills_vectors(&shape, lanes)), false]
+            }
             Self::Winograd | Self::Winograd4 => {
                 let applies = Winograd::applies_to(shape);
                 [applies, applies && mirrored(shape).is_some(), false]

@@ -70,7 +70,7 @@ impl<'a> Costs<'a> {
 
     /// Cycles of one pass, if the algorithm has it.
     pub(super) fn of(&self, algorithm: Algorithm, pass: usize) -> Option<f64> {
-        if !algorithm.passes(self.shape)[pass] {
+        if !algorithm.passes(self.shape, self.lanes)[pass] {
             return None;
         }
         let direct = |work: fn(&Self, &Conv2dShape, &Geometry) -> f64| {

@@ -172,7 +172,7 @@ impl<T: Scalar> Conv2dPlan<T> {
     }
 
     fn product(&self, algorithm: Algorithm, batch: usize) -> Product<'_> {
-        Product::new(&self.shape, batch, algorithm)
+        Product::new(&self.shape, batch, self.isa, algorithm)
     }
 
     fn direct(&self, batch: usize) -> Direct<'_> {

@@ -5,7 +5,10 @@
 
 use super::Pool2dShape;
 use crate::Scalar;
-use crate::simd::{MAX_VECTOR, Op, Simd};
+use crate::simd::{Op, Simd};
+
+/// Rows of fewer outputs are not worth the other way.
+const WIDE: usize = 8;
 
 /// Gradients of one plane.
 pub(super) struct SendBack<'a, T> {
@@ -19,7 +22,7 @@ impl<T: Scalar> Op<T> for SendBack<'_, T> {
     #[inline(always)]
     fn eval<S: Simd<T>>(mut self, _: S) {
         // Positions may be anybody's, and lie under other windows than their own.
-        let wide = self.shape.output()[1] >= MAX_VECTOR;
+        let wide = self.shape.output()[1] >= WIDE;
         if !(wide && self.shape.is_pairs() && self.pairs()) {
             self.dx.fill(T::ZERO);
             for (&dy, &position) in self.dy.iter().zip(self.positions) {

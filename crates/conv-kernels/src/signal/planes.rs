@@ -26,7 +26,18 @@ pub(crate) fn correlate<T: Scalar>(
     start: Vec<usize>,
     out: ArrayViewMutD<'_, T>,
 ) -> Result<(), KernelError> {
-    let isa = Isa::detect()?;
+    correlate_with(Isa::detect()?, first, second, start, out);
+    Ok(())
+}
+
+/// The same by kernels of any set.
+pub(crate) fn correlate_with<T: Scalar>(
+    isa: Isa,
+    first: ArrayViewD<'_, T>,
+    second: ArrayViewD<'_, T>,
+    start: Vec<usize>,
+    out: ArrayViewMutD<'_, T>,
+) {
     let Operands { image, overlay, start, out } = Operands::new(first, second, start, out, 2);
     let (image, overlay) = (image.as_standard_layout(), overlay.as_standard_layout());
     let planes = Planes {
@@ -36,7 +47,6 @@ pub(crate) fn correlate<T: Scalar>(
         finite: overlay.iter().all(|weight| weight.is_finite()),
     };
     planes.fill(&start, out);
-    Ok(())
 }
 
 /// An array as planes: slices along the last two axes.

@@ -2,15 +2,16 @@
 
 use core::arch::x86_64::*;
 
-use super::{Op, Simd};
+use super::{Op, Set, Simd};
 
 /// Proof that this CPU has AVX2 and FMA.
 #[derive(Clone, Copy, Debug)]
 pub struct Avx2(());
 
-impl Avx2 {
-    /// Asks the CPU.
-    pub(crate) fn detect() -> Option<Self> {
+impl Set for Avx2 {
+    const NAME: &'static str = "avx2";
+
+    fn detect() -> Option<Self> {
         (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
     }
 }

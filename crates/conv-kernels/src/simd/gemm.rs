@@ -90,8 +90,7 @@ pub(crate) fn scratch_len<T>(a: &ArrayView2<'_, T>, n: usize) -> usize {
 /// Whether a copy of A pays for itself.
 #[inline(always)]
 fn copies<T>(a: &ArrayView2<'_, T>, n: usize) -> bool {
-    let panels = n / MAX_VECTOR;
-    a.nrows() > ROWS && panels >= if a.strides()[1] == 1 { 32 } else { 8 }
+    a.nrows() > ROWS && n >= if a.strides()[1] == 1 { 256 } else { 64 }
 }
 
 impl<T: Scalar> Op<T> for Product<'_, T> {
@@ -226,7 +225,8 @@ impl<T: Scalar> Product<'_, T> {
             // SAFETY: the caller promises A and B, and that whole vectors of C, which has these rows, lie there.
             return unsafe { multiply::<T, S, R, N>(simd, at.depth, a, b, add, c) };
         }
-        let mut copy = [T::ZERO; ROWS * 4 * MAX_VECTOR];
+        let mut copy = [T::ZERO; ROWS * 2 * MAX_VECTOR];
+        assert!(R * N * S::LANES <= copy.len(), "tiles of more vectors than two have fewer rows");
         let each = || (0..R).flat_map(|r| (0..N).flat_map(move |v| (0..columns).map(move |lane| (r, v, lane))));
         let place = |r: usize, v: usize, lane: usize| (r * N + v) * S::LANES + lane;
         if add {

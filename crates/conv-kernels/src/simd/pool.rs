@@ -196,5 +196,5 @@ fn is_zero<T: Scalar, S: Simd<T>>(simd: S, vector: S::Vector) -> bool {
     let mut lanes = [T::ZERO; MAX_VECTOR];
     // SAFETY: no vector has more lanes.
     unsafe { simd.store(vector, lanes.as_mut_ptr()) };
-    lanes.iter().all(|&lane| lane == T::ZERO)
+    lanes[..S::LANES].iter().all(|&lane| lane == T::ZERO)
 }

@@ -2,14 +2,23 @@
 //!
 //! Products are rounded before they are added: a fused multiply-add without an instruction for it would be slow.
 
-use super::{Op, Simd};
+use super::{Op, Set, Simd};
 
 /// Bytes of a vector: what the smallest vector registers in use hold.
-pub(crate) const BYTES: usize = 16;
+const BYTES: usize = 16;
 
 /// Every CPU has it, so anybody may make one.
 #[derive(Clone, Copy, Debug)]
 pub struct Portable;
+
+impl Set for Portable {
+    const NAME: &'static str = "portable";
+    const IS_FAST: bool = false;
+
+    fn detect() -> Option<Self> {
+        Some(Self)
+    }
+}
 
 macro_rules! portable {
     ($t:ident, $lanes:expr) => {

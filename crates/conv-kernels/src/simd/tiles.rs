@@ -427,7 +427,7 @@ mod tests {
 
     #[test]
     fn vectors_and_their_mask_meet_every_wanted_pixel_once() {
-        for lanes in [2, 4, 8] {
+        for lanes in [2, 4, 8, 16] {
             for (count, len) in (1..4).flat_map(|count| (lanes..4 * lanes).map(move |len| (count, len))) {
                 let runs = Runs { count, len, image_pitch: len + 3, map_pitch: len };
                 runs.check(lanes, count * (len + 3) - 3, 0, count * len);

@@ -64,6 +64,25 @@ pub trait Simd<T>: Copy {
     fn run<O: Op<T>>(self, op: O);
 }
 
+/// An instruction set: what the table of them has to know besides its vectors.
+pub trait Set: Simd<f32> + Simd<f64> {
+    /// What `CONV_ISA` calls it.
+    const NAME: &'static str;
+
+    /// Whether its tiles outrun `matrixmultiply`, which has vectors of its own.
+    const IS_FAST: bool = true;
+
+    /// Bytes of a vector, of either type.
+    const BYTES: usize = {
+        let bytes = <Self as Simd<f32>>::LANES * size_of::<f32>();
+        assert!(bytes == <Self as Simd<f64>>::LANES * size_of::<f64>(), "vectors of both types are as long");
+        bytes
+    };
+
+    /// Asks the CPU.
+    fn detect() -> Option<Self>;
+}
+
 /// A computation, written once for all instruction sets.
 pub trait Op<T> {
     /// The computation; `#[inline(always)]`, as must be all that it calls, or it is not compiled for the set.
@@ -81,8 +100,9 @@ mod tests {
     impl Op<f32> for Check {
         #[inline(always)]
         fn eval<S: Simd<f32>>(self, simd: S) {
-            let a = [1.5f32, -2.0, 0.0, f32::NAN, -0.0, 4.0, f32::INFINITY, -8.0];
-            let b = [-1.0f32, 2.0, -0.0, 1.0, f32::NAN, 4.5, 1.0, 0.25];
+            let a = [1.5f32, -2.0, 0.0, f32::NAN, -0.0, 4.0, f32::INFINITY, -8.0].repeat(2);
+            let b = [-1.0f32, 2.0, -0.0, 1.0, f32::NAN, 4.5, 1.0, 0.25].repeat(2);
+            assert!(a.len() >= S::LANES);
             let check = |got: S::Vector, expected: fn(f32, f32) -> f32| {
                 let mut lanes = [0.0f32; MAX_VECTOR];
                 // SAFETY: no vector has more than `MAX_VECTOR` lanes.

@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use super::bands;
-use crate::simd::MAX_VECTOR;
 use crate::simd::tiles::{Runs, even_parts};
 use crate::{Conv2dShape, Scalar};
 
@@ -18,6 +17,12 @@ const TILE_COST: usize = 4;
 
 /// What a vector of joined rows costs besides that: they are copied.
 const JOINING_COST: usize = 8;
+
+/// Pixels of the shortest run that is worth walking over with vectors of `lanes`: one of them, but not fewer than the
+/// sets in use have in their longest, so that which shapes can be computed depends neither on these nor on the type.
+pub(crate) fn shortest_run(lanes: usize) -> usize {
+    lanes.max(8)
+}
 
 /// What follows from a shape and an instruction set, once a plan.
 #[derive(Clone, Debug)]
@@ -73,10 +78,11 @@ impl Geometry {
         reached_size(shape).is_some()
     }
 
-    /// Whether, besides, the rows of the feature map, joined, fill a vector.
-    pub(crate) fn fills_vectors(shape: &Conv2dShape) -> bool {
+    /// Whether, besides, the rows of the feature map, joined, fill a vector of `lanes`.
+    pub(crate) fn fills_vectors(shape: &Conv2dShape, lanes: usize) -> bool {
         let [rows, columns] = shape.output();
-        reached_size(shape).is_some_and(|[_, width]| (rows - 1) * phase_width(shape, width) + columns >= MAX_VECTOR)
+        let joined = |width: usize| (rows - 1) * phase_width(shape, width) + columns;
+        reached_size(shape).is_some_and(|[_, width]| joined(width) >= shortest_run(lanes))
     }
 
     /// For vectors of `lanes` elements of type `T`, of a shape that [`Geometry::applies_to`].
@@ -103,7 +109,7 @@ impl Geometry {
         let phases = [0, 1].map(|axis| phases(shape, axis));
         let pitch = phase_width(shape, reached[1]);
 
-        let narrow = width < MAX_VECTOR;
+        let narrow = width < shortest_run(lanes);
         let bytes = (depth * phases[0].len() * phases[1].len() * pitch + maps * width) * size_of::<T>();
         let rows = if narrow { height } else { (STRIP_BYTES / bytes).max(MIN_ROWS).min(height) };
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ndarray::ArrayViewMut3;
 
-use super::{SECTION, bands, blocks};
+use super::{SECTION, bands, blocks, channel_cut};
 use crate::conv::groups_within;
 use crate::simd::channels::block_widths;
 use crate::simd::tiles::ROWS;
@@ -77,7 +77,7 @@ impl<'a, T: Scalar> Overlays<'a, T> {
     /// `(block of output channels, tap, output channel in it)`, for tiles whose vectors lie along the pixels.
     pub(super) fn pack(&self, shape: &Conv2dShape, packed: &mut [T]) {
         let maps = shape.out_channels() / shape.groups();
-        self.for_each_part(shape, maps, packed, &|group, within, packed| {
+        self.for_each_part(shape, [maps, SECTION], packed, &|group, within, packed| {
             let first = within.start;
             for block in blocks(within) {
                 let packed = &mut packed[(block.start - first) * shape.taps()..];
@@ -90,7 +90,8 @@ impl<'a, T: Scalar> Overlays<'a, T> {
     /// zeros: for tiles whose vectors lie along the output channels.
     pub(super) fn pack_channels(&self, shape: &Conv2dShape, lanes: usize, packed: &mut [T]) {
         let maps = shape.out_channels() / shape.groups();
-        self.for_each_part(shape, maps.next_multiple_of(lanes), packed, &|group, within, packed| {
+        let (per_group, cut) = (maps.next_multiple_of(lanes), channel_cut(lanes));
+        self.for_each_part(shape, [per_group, cut], packed, &|group, within, packed| {
             packed.fill(T::ZERO);
             let mut packed = packed;
             for (first, width) in within.clone().step_by(2 * lanes).zip(block_widths(within.len(), lanes)) {
@@ -103,16 +104,16 @@ impl<'a, T: Scalar> Overlays<'a, T> {
     }
 
     /// Calls `pack(group, channels within it, packed)` for parts of the output channels; those of a group fill `per_group`
-    /// in `packed`.
+    /// in `packed`. A single group is cut at multiples of `cut`.
     fn for_each_part(
         &self,
         shape: &Conv2dShape,
-        per_group: usize,
+        [per_group, cut]: [usize; 2],
         packed: &mut [T],
         pack: &(impl Fn(usize, Range<usize>, &mut [T]) + Sync),
     ) {
         let (channels, taps) = (shape.groups() * per_group, shape.taps());
-        let unit = if shape.groups() > 1 { per_group } else { SECTION };
+        let unit = if shape.groups() > 1 { per_group } else { cut };
         let cuts = Cuts::new(lanes(shape.weight_len() as u64 * MOVE), [channels, 1, 1], [unit, 1, 1], [0, 1, 2]);
         let whole = Cell::whole(view3([channels, 1, taps], packed), &mut []);
         grid(whole, cuts, 0, &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
