@@ -22,6 +22,9 @@ pub mod notation {}
 #[doc = include_str!("src/kernels.md")]
 pub mod kernels {}
 
+#[doc = include_str!("src/instruction-sets.md")]
+pub mod instruction_sets {}
+
 #[doc = include_str!("src/performance.md")]
 pub mod performance {}
 
