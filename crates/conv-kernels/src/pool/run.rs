@@ -1,6 +1,6 @@
 //! The passes of pooling, after every length has been checked.
 //!
-//! The kernels are plain loops over rows, without branches, which the compiler turns into vectors; as [`Op`]s they are
+//! The kernels are plain loops over rows, without branches, which the compiler turns into vectors; as [`Op`](crate::simd::Op)s they are
 //! compiled for each instruction set.
 
 use ndarray::ArrayViewMut3;

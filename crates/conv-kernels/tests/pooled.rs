@@ -1,0 +1,213 @@
+//! `forward_max_pooled` against `forward` and `max_pool2d`, bit for bit.
+
+mod conv2d;
+
+use conv_kernels::{Activation, Algorithm, Conv2dPlan, Conv2dShape, Epilogue, KernelError, Options, Padding};
+use conv_kernels::{Pool2dShape, Scalar, Scratch, max_pool2d, pool};
+use conv2d::{Data, Problem, again_with_each_instruction_set, integers, large_problems, plans, problems, reals};
+use proptest::prelude::*;
+
+const ACTIVATIONS: [Activation; 5] = [
+    Activation::Identity,
+    Activation::Relu,
+    Activation::LeakyRelu { slope: 0.125 },
+    Activation::Sigmoid,
+    Activation::Tanh,
+];
+
+/// The numbers' bits, and the positions.
+type Pooled = (Vec<u64>, Vec<u32>);
+
+/// Lends the middle of an array to `write`, and checks that the rest stays as it is.
+fn between_canaries<T: Copy + PartialEq>(len: usize, canary: T, write: impl FnOnce(&mut [T])) -> Vec<T> {
+    const MARGIN: usize = 32;
+    let mut all = vec![canary; len + 2 * MARGIN];
+    write(&mut all[MARGIN..MARGIN + len]);
+    assert!(all[..MARGIN].iter().chain(&all[MARGIN + len..]).all(|&a| a == canary), "written out of bounds");
+    all[MARGIN..MARGIN + len].to_vec()
+}
+
+fn bits<T: Scalar>(values: &[T]) -> Vec<u64> {
+    values.iter().map(|value| value.as_f64().to_bits()).collect()
+}
+
+fn windows(shape: &Conv2dShape) -> Result<Pool2dShape, KernelError> {
+    Pool2dShape::new(shape.out_channels(), shape.output(), [2, 2], [2, 2])
+}
+
+/// Those of `tests/conv2d`, and F(4x4, 3x3).
+fn all_plans<T: Scalar>(shape: Conv2dShape) -> Vec<(Algorithm, Conv2dPlan<T>)> {
+    let four = Conv2dPlan::new(shape, &Options::default().force(Algorithm::Winograd4)).ok();
+    plans(shape).into_iter().chain(four.map(|plan| (Algorithm::Winograd4, plan))).collect()
+}
+
+impl Problem {
+    fn pooled<T: Scalar>(&self, plan: &Conv2dPlan<T>, data: &Data<T>, activation: Activation) -> Pooled {
+        self.pooled_in(plan, data, activation, &mut Scratch::new())
+    }
+
+    fn pooled_in<T: Scalar>(
+        &self,
+        plan: &Conv2dPlan<T>,
+        data: &Data<T>,
+        activation: Activation,
+        scratch: &mut Scratch<T>,
+    ) -> Pooled {
+        let (epilogue, batch) = (Epilogue { bias: Some(&data.bias), activation }, self.batch);
+        let len = batch * windows(plan.shape()).unwrap().output_len();
+        let mut y = Vec::new();
+        let positions = between_canaries(len, u32::MAX, |positions| {
+            y = between_canaries(len, T::of(-12345.0), |y| {
+                plan.forward_max_pooled(batch, &data.x, &data.weight, epilogue, y, positions, scratch).unwrap();
+            });
+        });
+        (bits(&y), positions)
+    }
+
+    fn in_two_calls<T: Scalar>(&self, plan: &Conv2dPlan<T>, data: &Data<T>, activation: Activation) -> Pooled {
+        let (epilogue, batch) = (Epilogue { bias: Some(&data.bias), activation }, self.batch);
+        let windows = windows(plan.shape()).unwrap();
+        let mut map = vec![T::ZERO; batch * plan.shape().output_len()];
+        let (mut y, mut positions) = ([T::ZERO].repeat(batch * windows.output_len()), Vec::new());
+        positions.resize(y.len(), 0);
+        plan.forward(batch, &data.x, &data.weight, epilogue, &mut map, &mut Scratch::new()).unwrap();
+        max_pool2d(&windows, batch, &map, &mut y, &mut positions).unwrap();
+        (bits(&y), positions)
+    }
+
+    fn check<T: Scalar>(&self, data: &Data<T>, activation: Activation) {
+        for (algorithm, plan) in all_plans::<T>(self.shape) {
+            let (got, expected) = (self.pooled(&plan, data, activation), self.in_two_calls(&plan, data, activation));
+            let what = format!("{} x ({}) by {algorithm}, {activation}", self.batch, self.shape);
+            assert_eq!(got.1, expected.1, "positions of {what}");
+            assert_eq!(got.0, expected.0, "y of {what}");
+        }
+    }
+}
+
+/// Data with NaN and infinities in one image of each three, at every 17th pixel.
+fn strange<T: Scalar>(problem: &Problem, mut data: Data<T>) -> Data<T> {
+    let len = problem.shape.input_len();
+    for image in data.x.chunks_mut(len).step_by(3) {
+        let strangers = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e-310].into_iter().cycle();
+        for (pixel, stranger) in image.iter_mut().skip(5).step_by(17).zip(strangers) {
+            *pixel = T::of(stranger);
+        }
+    }
+    data
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn equals_two_calls(problem in problems(), activation in prop::sample::select(ACTIVATIONS.to_vec())) {
+        if windows(&problem.shape).is_ok() {
+            problem.check(&problem.data(reals::<f32>), activation);
+            // integers have ties, of which the first counts
+            problem.check(&problem.data(integers::<f64>), activation);
+            problem.check(&strange(&problem, problem.data(reals::<f32>)), activation);
+        }
+    }
+}
+
+/// Geometries that meet the ends of strips, pieces and blocks.
+fn corners() -> Vec<Problem> {
+    let conv = Conv2dShape::builder;
+    [
+        (conv(1, 20, [28, 28], [5, 5]), 5),
+        (conv(2, 7, [3, 2], [2, 1]), 3),                // a single window
+        (conv(1, 13, [4, 3], [2, 2]), 3),               // three joined rows fill a vector, two do not
+        (conv(1, 5, [40, 4], [2, 2]), 2),               // narrow and high
+        (conv(3, 51, [9, 301], [2, 3]), 2),             // rows longer than a piece, and a section of channels and a bit
+        (conv(70, 13, [11, 12], [3, 3]).padding(1), 3), // chains that are cut
+        (conv(24, 13, [91, 93], [3, 3]).padding(1), 1), // several strips, the last row and column left out
+        (conv(6, 34, [20, 21], [3, 3]).groups(2).stride([2, 1]).padding(2), 4),
+        (conv(3, 7, [14, 17], [3, 2]).dilation([2, 3]).stride([1, 3]).padding(4), 4),
+    ]
+    .into_iter()
+    .map(|(builder, batch)| Problem::new(builder.build().unwrap(), batch))
+    .collect()
+}
+
+#[test]
+fn strips_pieces_and_blocks_end_where_they_may() {
+    for problem in corners() {
+        for activation in ACTIVATIONS {
+            problem.check(&problem.data(reals::<f32>), activation);
+            problem.check(&strange(&problem, problem.data(reals::<f64>)), activation);
+        }
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_bits_of_two_calls() {
+    for problem in large_problems() {
+        let data = problem.data(reals::<f32>);
+        for (algorithm, plan) in all_plans::<f32>(problem.shape) {
+            let expected = problem.in_two_calls(&plan, &data, Activation::Relu);
+            for threads in [1, 2, 3, 8] {
+                let got = pool(threads).unwrap().install(|| problem.pooled(&plan, &data, Activation::Relu));
+                assert!(got == expected, "{} by {algorithm} on {threads} threads", problem.shape);
+            }
+        }
+    }
+}
+
+#[test]
+fn many_images_are_taken_some_at_a_time() {
+    // 64 million multiply-adds fill all lanes: 29 images here, and 15 are left for a second round
+    let shape = Conv2dShape::builder(32, 40, [14, 14], [3, 3]).padding(Padding::from(1)).build().unwrap();
+    let problem = Problem::new(shape, 44);
+    problem.check(&problem.data(integers::<f32>), Activation::Identity);
+}
+
+#[test]
+fn a_plans_scratch_is_large_enough_and_its_contents_do_not_matter() {
+    for problem in corners().into_iter().chain(large_problems()) {
+        let data = problem.data(integers::<f32>);
+        for (algorithm, plan) in all_plans::<f32>(problem.shape) {
+            let mut scratch = plan.scratch(problem.batch);
+            let len = scratch.len();
+            let poison = problem.data(|_, len| vec![f32::NAN; len]);
+            problem.pooled_in(&plan, &poison, Activation::Identity, &mut scratch);
+            let got = problem.pooled_in(&plan, &data, Activation::Identity, &mut scratch);
+            assert_eq!(scratch.len(), len, "{} by {algorithm} needs more scratch", problem.shape);
+            assert!(got == problem.pooled(&plan, &data, Activation::Identity), "{} by {algorithm}", problem.shape);
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let shape = Conv2dShape::builder(1, 2, [6, 5], [3, 3]).build().unwrap();
+    let plan = Conv2dPlan::<f32>::new(shape, &Options::default()).unwrap();
+    let refusal = |lens: [usize; 5]| {
+        let [x, weight, bias, y, positions] = lens.map(|len| vec![7.0; len]);
+        let (mut y, mut positions) = (y, vec![7; positions.len()]);
+        let epilogue = Epilogue { bias: Some(&bias), ..Epilogue::none() };
+        let mut scratch = Scratch::new();
+        let refused = plan.forward_max_pooled(2, &x, &weight, epilogue, &mut y, &mut positions, &mut scratch);
+        assert!(y.iter().all(|&y| y == 7.0) && positions.iter().all(|&position| position == 7));
+        refused.unwrap_err().to_string()
+    };
+    assert_eq!(refusal([59, 18, 2, 8, 8]), "x must hold 60 elements, (N, C, H, W) = (2, 1, 6, 5); it holds 59");
+    assert!(refusal([60, 17, 2, 8, 8]).starts_with("weight must hold 18 elements"));
+    assert!(refusal([60, 18, 3, 8, 8]).starts_with("bias must hold 2 elements"));
+    assert_eq!(refusal([60, 18, 2, 48, 8]), "y must hold 8 elements, (N, C, OH, OW) = (2, 2, 2, 1); it holds 48");
+    assert_eq!(refusal([60, 18, 2, 8, 7]), "positions must hold 8 elements, (N, C, OH, OW) = (2, 2, 2, 1); it holds 7");
+
+    let flat = Conv2dShape::builder(1, 2, [3, 5], [3, 3]).build().unwrap();
+    let plan = Conv2dPlan::<f32>::new(flat, &Options::default()).unwrap();
+    let (x, weight) = ([0.0; 15], [0.0; 18]);
+    let refused = plan.forward_max_pooled(1, &x, &weight, Epilogue::none(), &mut [], &mut [], &mut Scratch::new());
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "the pooling window covers 2x2 pixels, more than the padded input 1x3: use a smaller one, or more padding",
+    );
+}
+
+#[test]
+fn under_the_other_instruction_sets_too() {
+    again_with_each_instruction_set("under_the_other_instruction_sets_too");
+}
