@@ -59,11 +59,20 @@ impl Course {
         (results - 1) * self.stride[axis] + (self.kernel[axis] - 1) * self.dilation[axis] + 1
     }
 
-    /// Whether zeros are no more than a few times the pixels.
-    pub(crate) fn is_affordable(&self) -> bool {
+    /// Whether zeros are no more than a few times the pixels, for vectors of so many lanes.
+    pub(crate) fn is_affordable(&self, lanes: usize) -> bool {
+        let bordered = |axis: usize, results: usize| {
+            // Columns taken apart come in whole strides.
+            (results - 1)
+                .checked_mul(self.stride[axis])?
+                .checked_add(self.under(axis, 1))?
+                .checked_add(self.stride[axis])
+        };
+        let pixels = bordered(0, self.out[0]).zip(bordered(1, self.out[1].max(lanes)));
+        let pixels = pixels.and_then(|(rows, columns)| rows.checked_mul(columns));
         let most = (self.plane[0] * self.plane[1]).saturating_mul(MAX_BORDER).saturating_add(SMALL);
-        let bordered = self.under(0, self.out[0]).checked_mul(self.under(1, self.out[1]));
-        bordered.is_some_and(|pixels| pixels <= most)
+        let between = self.spread[0].saturating_mul(self.spread[1]);
+        between <= MAX_BORDER && pixels.is_some_and(|pixels| pixels <= most)
     }
 
     /// Whether all results see pixels of the plane alone, side by side.
@@ -130,7 +139,7 @@ impl Track {
 
         let row_bytes = layers.len().max(1) * pitch * size_of::<T>() * course.stride[0];
         let halo = course.under(0, 1) / course.stride[0];
-        let strip = (STRIP_BYTES / row_bytes).max(halo).next_multiple_of(STRIP_UNIT).min(course.out[0]);
+        let strip = (STRIP_BYTES / row_bytes).max(halo).max(1).next_multiple_of(STRIP_UNIT).min(course.out[0]);
         let plane = course.under(0, strip) * pitch;
         let seen = layers.iter().enumerate().map(|(index, layer)| [index * plane, layer[1]]).collect();
         let seen = if copies { seen } else { layers.clone() };

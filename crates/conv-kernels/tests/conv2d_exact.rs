@@ -69,6 +69,8 @@ fn depthwise_images_are_chains_in_the_order_of_the_definition() {
         conv(2, 6, [7, 5], [3, 3]).groups(2).padding(1), // narrower than a vector
         conv(1, 2, [90, 80], [5, 3]).stride([3, 3]),     // an input gradient row by row
         conv(1, 1, [5, 6], [2, 2]).dilation([400, 300]).padding([400, 300]), // mostly padding
+        conv(1, 1, [9, 7000], [3, 3]).stride([4, 4]),    // a row of strips
+        conv(2, 2, [9, 8], [3, 3]).groups(2).stride([usize::MAX, usize::MAX]),
     ] {
         let shape = builder.build().unwrap();
         let problem = Problem::new(shape, 3);

@@ -21,7 +21,7 @@ impl Geometry {
         let (kernel, stride, dilation, pad) = (shape.kernel(), shape.stride(), shape.dilation(), shape.padding());
         let border = [pad.top as isize, pad.left as isize];
         let track = |course: Course, layers: Vec<[usize; 2]>| {
-            course.is_affordable().then(|| Track::new::<T>(course, layers, lanes))
+            course.is_affordable(lanes).then(|| Track::new::<T>(course, layers, lanes))
         };
         let forward = Course {
             plane: shape.input(),
