@@ -104,7 +104,8 @@ fn algorithms_that_do_not_apply() {
             base().stride([1, 2]),
             Algorithm::Mirrored,
             "mirrored cannot compute 4x8x8 -> 6 @ 3x3, stride 1x2: it is for stride 1, less padding than the kernel \
-             covers, and inputs of at least 8 pixels; leave Options::force empty to let the plan choose",
+             covers, and inputs of at least 8 pixels, or a longer vector; leave Options::force empty to let the plan \
+             choose",
         ),
     ] {
         let options = Options::default().force(algorithm);

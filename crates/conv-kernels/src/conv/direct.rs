@@ -45,6 +45,13 @@ fn channel_cut(lanes: usize) -> usize {
     SECTION.max(ROWS * lanes)
 }
 
+/// A piece of the feature maps of one image: channels of one group, and rows.
+struct Strip {
+    image: usize,
+    channels: Range<usize>,
+    rows: Range<usize>,
+}
+
 /// One pass of a convolution straight on the image.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Direct<'a> {
@@ -118,7 +125,7 @@ impl<'a> Direct<'a> {
             let (images, channels, pixels) = y.dim();
             let (first_row, rows) = (first_pixel / width, pixels / width);
             let all = [first_image..first_image + images, first_map..first_map + channels];
-            self.walk(x, all, first_row..first_row + rows, 1, copy, |underlays, image, channels, rows| {
+            self.walk(x, all, first_row..first_row + rows, 1, copy, |underlays, Strip { image, channels, rows }| {
                 let within = channels.start - first_map..channels.end - first_map;
                 let pixels = (rows.start - first_row) * width..(rows.end - first_row) * width;
                 let y = y.slice_mut(s![image - first_image, within, pixels]);
@@ -127,8 +134,8 @@ impl<'a> Direct<'a> {
         });
     }
 
-    /// Calls `visit(underlays, image, output channels, output rows)` for each strip of some images and channels, and of
-    /// whole units of `rows`.
+    /// Calls `visit(underlays, strip)` for each strip of some images and output channels, and of whole units of output
+    /// rows.
     fn walk<T: Scalar>(
         &self,
         x: &[T],
@@ -136,16 +143,16 @@ impl<'a> Direct<'a> {
         rows: Range<usize>,
         unit: usize,
         copy: &mut [T],
-        mut visit: impl FnMut(&[T], usize, Range<usize>, Range<usize>),
+        mut visit: impl FnMut(&[T], Strip),
     ) {
         let maps = self.group().1;
         for image in images {
             for (group, within) in groups_within(channels.clone(), maps) {
                 let channels = group * maps + within.start..group * maps + within.end;
                 for strip in even_parts(rows.len() / unit, self.geometry.rows() / unit) {
-                    let strip = rows.start + strip.start * unit..rows.start + strip.end * unit;
-                    let underlays = self.underlays(x, image, group, &strip, copy);
-                    visit(underlays, image, channels.clone(), strip);
+                    let rows = rows.start + strip.start * unit..rows.start + strip.end * unit;
+                    let underlays = self.underlays(x, image, group, &rows, copy);
+                    visit(underlays, Strip { image, channels: channels.clone(), rows });
                 }
             }
         }

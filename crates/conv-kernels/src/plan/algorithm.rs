@@ -89,9 +89,11 @@ impl Algorithm {
             Self::Im2col => "every shape",
             Self::Pointwise => "1x1 kernels with stride 1 and no padding",
             Self::Depthwise => "groups of one input channel each",
-            Self::Direct => "little padding, and outputs of at least 8 pixels",
+            Self::Direct => "little padding, and outputs of at least 8 pixels, or a longer vector",
             Self::Channels => "little padding",
-            Self::Mirrored => "stride 1, less padding than the kernel covers, and inputs of at least 8 pixels",
+            Self::Mirrored => {
+                "stride 1, less padding than the kernel covers, and inputs of at least 8 pixels, or a longer vector"
+            }
             Self::Winograd | Self::Winograd4 => "3x3 kernels with stride 1 and dilation 1",
         }
     }

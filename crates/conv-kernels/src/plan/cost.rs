@@ -6,6 +6,7 @@
 
 use super::{Algorithm, mirrored};
 use crate::conv::direct::Geometry;
+use crate::simd::channels::TALL;
 use crate::simd::tiles::ROWS;
 use crate::{Conv2dShape, Padding, Scalar};
 
@@ -127,6 +128,7 @@ impl<'a> Costs<'a> {
         if geometry.joined() { (channels * shape.out_pixels()) as f64 * COPY } else { 0.0 }
     }
 
+    /// How much longer the steps of a tile take.
     fn lonely(shape: &Conv2dShape) -> f64 {
         if shape.kernel() == [1, 1] { LONELY_TAP } else { 1.0 }
     }
@@ -176,7 +178,7 @@ impl<'a> Costs<'a> {
             even_parts(shape.output()[1], most, |pixels| tile(pixels, shape.taps()))
         };
         let lonely = Self::lonely(shape) * groups * rows;
-        self.by_blocks(shape, lonely * run(ROWS, Self::tile), lonely * run(8, Self::thin_tile))
+        self.by_blocks(shape, lonely * run(ROWS, Self::tile), lonely * run(TALL, Self::thin_tile))
             + self.copying(shape, geometry)
     }
 
@@ -188,7 +190,7 @@ impl<'a> Costs<'a> {
         let taps = |most: usize, tile: fn(usize, usize) -> f64| -> f64 {
             even_parts(shape.taps(), most, |rows| tile(rows, depth))
         };
-        self.by_blocks(shape, groups * taps(ROWS, Self::tile), groups * taps(8, Self::thin_tile))
+        self.by_blocks(shape, groups * taps(ROWS, Self::tile), groups * taps(TALL, Self::thin_tile))
             + self.copying(shape, geometry)
     }
 

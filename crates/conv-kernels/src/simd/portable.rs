@@ -3,6 +3,7 @@
 //! Products are rounded before they are added: a fused multiply-add without an instruction for it would be slow.
 
 use super::{Op, Set, Simd};
+use crate::Scalar;
 
 /// Bytes of a vector: what the smallest vector registers in use hold.
 const BYTES: usize = 16;
@@ -20,9 +21,10 @@ impl Set for Portable {
     }
 }
 
-macro_rules! portable {
-    ($t:ident, $lanes:expr) => {
-        impl Simd<$t> for Portable {
+/// The operations of `$set` on arrays of `$lanes` elements, with `a·b + c` as `$mul_add(a, b, c)` has it.
+macro_rules! arrays {
+    ($set:ident, $t:ident, $lanes:expr, $mul_add:path) => {
+        impl Simd<$t> for $set {
             type Vector = [$t; { $lanes }];
 
             const LANES: usize = $lanes;
@@ -48,7 +50,7 @@ macro_rules! portable {
             fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
                 let mut sum = c;
                 for lane in 0..$lanes {
-                    sum[lane] += a[lane] * b[lane];
+                    sum[lane] = $mul_add(a[lane], b[lane], c[lane]);
                 }
                 sum
             }
@@ -127,5 +129,14 @@ macro_rules! portable {
     };
 }
 
-portable!(f32, BYTES / size_of::<f32>());
-portable!(f64, BYTES / size_of::<f64>());
+#[cfg(test)]
+pub(super) use arrays;
+
+/// Rounded twice.
+#[inline(always)]
+fn mul_add<T: Scalar>(a: T, b: T, c: T) -> T {
+    c + a * b
+}
+
+arrays!(Portable, f32, BYTES / size_of::<f32>(), mul_add);
+arrays!(Portable, f64, BYTES / size_of::<f64>(), mul_add);

@@ -15,7 +15,7 @@ use std::ops::Range;
 use ndarray::{ArrayViewMut2, ArrayViewMut3, s};
 
 use super::channels::PIXELS;
-use super::{Direct, Overlays, SECTION, blocks};
+use super::{Direct, Overlays, Strip, blocks, channel_cut};
 use crate::conv::{channel_unit, pass_lanes};
 use crate::scratch::aligned;
 use crate::simd::Isa;
@@ -43,8 +43,8 @@ struct Part<'a, T> {
 }
 
 impl<T: Scalar> Part<'_, T> {
-    /// Pools some rows of an image's feature maps: `maps (channels, pixels)` from the place `[channel, row]` on.
-    fn pool(&mut self, image: usize, [channel, row]: [usize; 2], maps: &ArrayViewMut2<'_, T>) {
+    /// Pools some rows of some feature maps of an image: `maps (channels, pixels)`, from this place on.
+    fn pool(&mut self, [image, channel, row]: [usize; 3], maps: &ArrayViewMut2<'_, T>) {
         let ([_, width], [_, columns]) = (self.shape.input(), self.shape.output());
         let first = row / 2 * columns - self.start[2];
         let outputs = first..first + maps.ncols() / width / 2 * columns;
@@ -115,18 +115,15 @@ impl Direct<'_> {
     ) {
         let (width, (packed, cells)) = (self.shape.output()[1], self.pack_pixels(overlays, scratch));
         let lens = self.pooled_pixels_lens::<T>();
-        self.pool_strips(x, pooled, cells, lens, &|underlays,
-                                                   image,
-                                                   channels,
-                                                   rows,
-                                                   [joined, unfinished, maps],
-                                                   part| {
-            for block in blocks(0..channels.len()) {
-                let block = channels.start + block.start..channels.start + block.end;
-                let (first, buffers) = (block.start, [&mut *joined, &mut *unfinished]);
-                let mut maps = maps_in(maps, block.len(), rows.len() * width);
+        self.pool_strips(x, pooled, cells, lens, &|underlays, strip, [joined, unfinished, maps], part| {
+            let first = strip.channels.start;
+            for block in blocks(0..strip.channels.len()) {
+                let block = first + block.start..first + block.end;
+                let place = [strip.image, block.start, strip.rows.start];
+                let mut maps = maps_in(maps, block.len(), strip.rows.len() * width);
+                let buffers = [&mut *joined, &mut *unfinished];
                 self.forward_block(underlays, packed, block, epilogue, maps.view_mut(), buffers);
-                part.pool(image, [first, rows.start], &maps);
+                part.pool(place, &maps);
             }
         });
     }
@@ -142,33 +139,33 @@ impl Direct<'_> {
     ) {
         let (width, (packed, cells)) = (self.shape.output()[1], self.pack_channels(overlays, scratch));
         let (lens, vectors) = (self.pooled_channels_lens::<T>(), 2 * self.isa.lanes::<T>());
-        self.pool_strips(x, pooled, cells, lens, &|underlays, image, channels, rows, [sums, _, maps], part| {
-            for piece in even_parts(rows.len() / 2, self.pooled_rows()) {
+        self.pool_strips(x, pooled, cells, lens, &|underlays, strip, [sums, _, maps], part| {
+            for piece in even_parts(strip.rows.len() / 2, self.pooled_rows()) {
                 let underlays = &underlays[2 * piece.start * self.geometry.pitch()..];
-                for first in channels.clone().step_by(vectors) {
-                    let block = first..channels.end.min(first + vectors);
+                for first in strip.channels.clone().step_by(vectors) {
+                    let block = first..strip.channels.end.min(first + vectors);
                     let mut maps = maps_in(maps, block.len(), 2 * piece.len() * width);
                     self.forward_piece(underlays, packed, block, epilogue, maps.view_mut(), sums);
-                    part.pool(image, [first, rows.start + 2 * piece.start], &maps);
+                    part.pool([strip.image, first, strip.rows.start + 2 * piece.start], &maps);
                 }
             }
         });
     }
 
-    /// Calls `compute(underlays, image, output channels, output rows, buffers, part)` for each strip of each image: the
-    /// two buffers of the forward pass and one for feature maps, and the part of the pooled maps that the strip lies in.
+    /// Calls `compute(underlays, strip, buffers, part)` for each strip of each image: with the two buffers of the forward
+    /// pass, one for feature maps, and the part of the pooled maps that lies over the strip.
     fn pool_strips<T: Scalar>(
         &self,
         x: &[T],
         pooled: Pooled<'_, T>,
         scratch: &mut [T],
         ([copy_len, first_len, second_len], maps_len): ([usize; 3], usize),
-        compute: &(impl Fn(&[T], usize, Range<usize>, Range<usize>, [&mut [T]; 3], &mut Part<'_, T>) + Sync),
+        compute: &(impl Fn(&[T], Strip, [&mut [T]; 3], &mut Part<'_, T>) + Sync),
     ) {
         let (shape, [height, width]) = (pooled.shape, pooled.shape.output());
         let dim = [self.batch, self.shape.out_channels(), height * width];
         let rows = if self.geometry.narrow() { dim[2] } else { width };
-        let units = [1, channel_unit(self.shape, dim[1], SECTION), rows];
+        let units = [1, channel_unit(self.shape, dim[1], channel_cut(self.isa.lanes::<T>())), rows];
         let cuts = Cuts::new(pass_lanes(self.shape, self.batch), dim, units, [0, 2, 1]);
         let whole = Cell::whole((view3(dim, pooled.y), view3(dim, pooled.positions)), scratch);
         let cell_len = copy_len + first_len + second_len + maps_len;
@@ -182,8 +179,8 @@ impl Direct<'_> {
             let (rows, unit) = self.rows_under(first_pixel / width..(first_pixel + pixels) / width);
             let all = [first_image..first_image + images, first_map..first_map + channels];
             let mut part = Part { shape, isa: self.isa, y, positions, start };
-            self.walk(x, all, rows, unit, copy, |underlays, image, channels, rows| {
-                compute(underlays, image, channels, rows, [&mut *first, &mut *second, &mut *maps], &mut part);
+            self.walk(x, all, rows, unit, copy, |underlays, strip| {
+                compute(underlays, strip, [&mut *first, &mut *second, &mut *maps], &mut part);
             });
         });
     }
