@@ -11,6 +11,7 @@ use std::ops::Range;
 use ndarray::{ArrayViewMut2, ArrayViewMut3, Axis};
 
 use crate::scratch::aligned;
+use crate::simd::{Isa, Op, Simd};
 use crate::threads::{Cell, Cuts, MAX_LANES, grid, lanes, rows, view3};
 use crate::{Conv2dShape, Epilogue, Scalar};
 
@@ -155,23 +156,40 @@ pub(crate) fn add<T: Scalar>(to: &mut [T], from: &[T]) {
     }
 }
 
+/// Reading an element takes as long as this many multiply-adds, for the cutting of work.
+const READ: usize = 16;
+
 /// `dbias += Σ dy`, each channel a row sum after the other.
-pub(crate) fn bias_gradient<T: Scalar>(shape: &Conv2dShape, batch: usize, dy: &[T], dbias: &mut [T]) {
+pub(crate) fn bias_gradient<T: Scalar>(shape: &Conv2dShape, isa: Isa, batch: usize, dy: &[T], dbias: &mut [T]) {
     let (channels, pixels) = (shape.out_channels(), shape.out_pixels());
-    let cuts = Cuts::new(lanes((batch * shape.output_len()) as u64), [1, channels, 1], [1; 3], [0, 1, 2]);
+    let cuts = Cuts::new(lanes((batch * shape.output_len() * READ) as u64), [1, channels, 1], [1; 3], [0, 1, 2]);
     let whole = Cell::whole(view3([1, channels, 1], dbias), &mut [][..]);
     grid(whole, cuts, 0, &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
         for ([_, channel], dbias) in rows(&mut cell.view, cell.start) {
-            let mut total = T::ZERO;
-            for map in dy.chunks_exact(pixels).skip(channel).step_by(channels) {
-                total += sum_of(map, map, |dz, _| dz);
-            }
-            dbias[0] += total;
+            T::run(isa, SumMaps { dy, pixels, channels, channel, sum: &mut dbias[0] });
         }
     });
 }
 
+/// `sum += Σ dy` over one channel of all images.
+struct SumMaps<'a, T> {
+    dy: &'a [T],
+    pixels: usize,
+    channels: usize,
+    channel: usize,
+    sum: &'a mut T,
+}
+
+impl<T: Scalar> Op<T> for SumMaps<'_, T> {
+    #[inline(always)]
+    fn eval<S: Simd<T>>(self, _: S) {
+        let maps = self.dy.chunks_exact(self.pixels).skip(self.channel).step_by(self.channels);
+        *self.sum += maps.fold(T::ZERO, |total, map| total + sum_of(map, map, |dz, _| dz));
+    }
+}
+
 /// `Σ f(a, b)` over two rows in 16 interleaved chains, which the compiler turns into vectors, added in a fixed order.
+#[inline(always)]
 pub(crate) fn sum_of<T: Scalar>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
     let mut chains = [T::ZERO; 16];
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());

@@ -411,7 +411,7 @@ impl<T: Scalar> Conv2dPlan<T> {
     pub fn bias_gradient(&self, batch: usize, dy: &[T], dbias: &mut [T]) -> Result<(), KernelError> {
         self.shape.expect_output("dy", batch, dy.len())?;
         self.shape.expect_bias("dbias", dbias.len())?;
-        bias_gradient(&self.shape, batch, dy, dbias);
+        bias_gradient(&self.shape, self.isa, batch, dy, dbias);
         Ok(())
     }
 }

@@ -14,10 +14,10 @@
 use std::ops::Range;
 
 use crate::scratch::aligned;
-use crate::simd::Isa;
 use crate::simd::plane::Sweep;
-use crate::simd::plane::part::{Split, Spread};
+use crate::simd::plane::part::{Rows, copy, copy_rows, split, spread, zeros};
 use crate::simd::tiles::activates;
+use crate::simd::{Isa, Op, Simd};
 use crate::{Epilogue, Scalar};
 
 /// Bytes that a strip's copy may take.
@@ -205,49 +205,8 @@ impl Track {
         if !self.copies {
             return &planes[(self.course.skipped(0) + first) * width + self.course.skipped(1)..];
         }
-        let bordered = first..first + self.course.under(0, rows.len());
-        let (inside, above) = self.course.pixels(0, &bordered);
-        for (&[plane, _], &[seen, _]) in self.layers.iter().zip(&self.seen) {
-            let copy = &mut copy[seen..seen + bordered.len() * self.pitch];
-            let mut done = 0;
-            for (index, row) in inside.clone().enumerate() {
-                let at = (above + index * self.course.spread[0]) * self.pitch;
-                let span = at + self.span.start..at + self.span.end;
-                copy[done..span.start].fill(T::ZERO);
-                done = span.end;
-                self.copy_row(isa, &planes[plane + row * width..][self.inside.clone()], &mut copy[span]);
-            }
-            copy[done..].fill(T::ZERO);
-        }
+        T::run(isa, Border { track: self, planes, rows: first..first + self.course.under(0, rows.len()), copy });
         copy
-    }
-
-    /// Copies a row of a plane to its span of a bordered row.
-    fn copy_row<T: Scalar>(&self, isa: Isa, pixels: &[T], row: &mut [T]) {
-        match (self.course.stride[1], self.course.spread[1]) {
-            (1, 1) => row.copy_from_slice(pixels),
-            (1, 2) => T::run(isa, Spread { from: pixels, to: row }),
-            (1, spread) => {
-                row.fill(T::ZERO);
-                row.iter_mut().step_by(spread).zip(pixels).for_each(|(to, &pixel)| *to = pixel);
-            }
-            (2, _) => {
-                row.fill(T::ZERO);
-                let (even, odd) = row.split_at_mut(self.pitch / 2);
-                let (even, odd) = (&mut even[self.left.div_ceil(2)..], &mut odd[self.left / 2..]);
-                let (first, second) = if self.left.is_multiple_of(2) { (even, odd) } else { (odd, even) };
-                T::run(isa, Split { from: pixels, first, second });
-            }
-            (stride, _) => {
-                row.fill(T::ZERO);
-                for (phase, row) in row.chunks_exact_mut(self.pitch / stride).enumerate() {
-                    // The first pixel whose bordered column is `phase`, or a multiple of the stride further.
-                    let first = (phase + stride - self.left % stride) % stride;
-                    let row = row.iter_mut().skip((self.left + first) / stride);
-                    row.zip(pixels.iter().skip(first).step_by(stride)).for_each(|(to, &pixel)| *to = pixel);
-                }
-            }
-        }
     }
 
     /// `out = σ(Σ weight ⋆ planes + bias)` for the rows of results from `first_row` on that `out` has room for.
@@ -296,6 +255,81 @@ impl Track {
                 epilogue.activation.apply(out);
             }
             row = rows.end;
+        }
+    }
+}
+
+/// Copies rows of the planes into a border of zeros.
+struct Border<'a, T> {
+    track: &'a Track,
+    planes: &'a [T],
+    /// Rows, counted in the bordered plane.
+    rows: Range<usize>,
+    copy: &'a mut [T],
+}
+
+impl<T: Scalar> Op<T> for Border<'_, T> {
+    #[inline(always)]
+    fn eval<S: Simd<T>>(self, simd: S) {
+        let Self { track, planes, rows, copy } = self;
+        let Track { course, pitch, ref span, .. } = *track;
+        let width = course.plane[1];
+        let (inside, above) = course.pixels(0, &rows);
+        for (&[plane, _], &[seen, _]) in track.layers.iter().zip(&track.seen) {
+            let copy = &mut copy[seen..seen + rows.len() * pitch];
+            let plane = &planes[plane..plane + course.plane[0] * width];
+            if inside.is_empty() {
+                zeros(simd, copy, copy.len());
+                continue;
+            }
+            let first = above * pitch + span.start;
+            let pixels = |row: usize| &plane[(inside.start + row) * width..][track.inside.clone()];
+            zeros(simd, copy, first);
+            if course.stride[1] == 1 && course.spread == [1, 1] {
+                let rows = Rows { count: inside.len(), len: span.len(), from_pitch: width, to_pitch: pitch };
+                copy_rows(simd, rows, &plane[inside.start * width + track.inside.start..], &mut copy[first..]);
+                continue;
+            }
+            let mut done = first;
+            for row in 0..inside.len() {
+                let at = (above + row * course.spread[0]) * pitch;
+                // What runs over here is written after it.
+                zeros(simd, &mut copy[done..], at + span.start - done);
+                done = at + span.end;
+                track.copy_row(simd, pixels(row), &mut copy[at + span.start..done]);
+            }
+            copy[done..].fill(T::ZERO);
+        }
+    }
+}
+
+impl Track {
+    /// Copies a row of a plane to its span of a bordered row.
+    #[inline(always)]
+    fn copy_row<T: Scalar, S: Simd<T>>(&self, simd: S, pixels: &[T], row: &mut [T]) {
+        match (self.course.stride[1], self.course.spread[1]) {
+            (1, 1) => copy(simd, pixels, row),
+            (1, 2) => spread(simd, pixels, row),
+            (1, spread) => {
+                row.fill(T::ZERO);
+                row.iter_mut().step_by(spread).zip(pixels).for_each(|(to, &pixel)| *to = pixel);
+            }
+            (2, _) => {
+                zeros(simd, row, row.len());
+                let (even, odd) = row.split_at_mut(self.pitch / 2);
+                let (even, odd) = (&mut even[self.left.div_ceil(2)..], &mut odd[self.left / 2..]);
+                let (first, second) = if self.left.is_multiple_of(2) { (even, odd) } else { (odd, even) };
+                split(simd, pixels, first, second);
+            }
+            (stride, _) => {
+                row.fill(T::ZERO);
+                for (phase, row) in row.chunks_exact_mut(self.pitch / stride).enumerate() {
+                    // The first pixel whose bordered column is `phase`, or a multiple of the stride further.
+                    let first = (phase + stride - self.left % stride) % stride;
+                    let row = row.iter_mut().skip((self.left + first) / stride);
+                    row.zip(pixels.iter().skip(first).step_by(stride)).for_each(|(to, &pixel)| *to = pixel);
+                }
+            }
         }
     }
 }

@@ -30,7 +30,7 @@ const FIRST_CACHE: usize = 32 << 10;
 const SECOND_CACHE_LOAD: f64 = 1.3;
 
 /// Starting and ending with a plane.
-const PLANE: f64 = 900.0;
+const PLANE: f64 = 330.0;
 
 /// What a step takes longer where taps do not share cache lines: in 1x1 kernels.
 const LONELY_TAP: f64 = 1.3;
@@ -48,6 +48,7 @@ const TRANSPOSE: f64 = 5.0;
 /// The passes, as [`super::Conv2dPlan::algorithms`] lists them.
 const FORWARD: usize = 0;
 const INPUT_GRADIENT: usize = 1;
+const WEIGHT_GRADIENT: usize = 2;
 
 /// The estimates for one shape, element type and instruction set.
 pub(super) struct Costs<'a> {
@@ -92,7 +93,7 @@ impl<'a> Costs<'a> {
             (Algorithm::Winograd, _) => mirrored(|costs, shape, _| costs.winograd(shape, 2)),
             (Algorithm::Winograd4, FORWARD) => Some(self.winograd(self.shape, 4)),
             (Algorithm::Winograd4, _) => mirrored(|costs, shape, _| costs.winograd(shape, 4)),
-            (Algorithm::Depthwise, _) => Some(self.depthwise()),
+            (Algorithm::Depthwise, _) => Some(self.depthwise(pass)),
             (Algorithm::Im2col | Algorithm::Pointwise, _) => Some(self.product(algorithm, pass)),
         }
     }
@@ -211,12 +212,18 @@ impl<'a> Costs<'a> {
         groups * pairs * points * (1.1 * column + (depth + maps) as f64 * WINOGRAD_TRANSFORM)
     }
 
-    /// The products, and what each plane costs: more where it is copied.
-    fn depthwise(&self) -> f64 {
-        let planes = self.shape.out_channels() as f64;
-        let copied = self.shape.padding() != Padding::NONE || self.shape.stride() != [1, 1];
-        let pixels = self.shape.in_pixels() as f64 * if copied { COPY_STRIDED } else { 0.0 };
-        self.ideal() * 1.3 + planes * (PLANE + pixels)
+    /// The products, and what each plane costs: more where it is copied. The input gradient sweeps over its border too.
+    fn depthwise(&self, pass: usize) -> f64 {
+        let (planes, pixels) = (self.shape.out_channels() as f64, self.shape.in_pixels() as f64);
+        let copied = self.shape.padding() != Padding::NONE || pass == INPUT_GRADIENT;
+        let copy = match self.shape.stride() {
+            [1, 1] if copied => COPY,
+            [1, 1] => 0.0,
+            _ => COPY_STRIDED,
+        };
+        let swept = if pass == INPUT_GRADIENT { pixels } else { self.shape.out_pixels() as f64 };
+        let each = if pass == WEIGHT_GRADIENT { 1.9 } else { 1.3 };
+        planes * (each * swept * self.shape.taps() as f64 / (2 * self.lanes) as f64 + PLANE + pixels * copy)
     }
 
     /// The product of full tiles, and the column matrix.

@@ -71,13 +71,13 @@ struct Band {
 
 /// Sweeps a band of `R` rows, in tiles as wide as listed; where a row is no multiple, its last vector begins earlier.
 macro_rules! sweep_band {
-    ($self:ident, $simd:ident, $band:ident, $rows:literal x [$($vectors:literal),*]) => {{
+    ($self:ident, $simd:ident, $band:ident, $side:ident, $rows:literal x [$($vectors:literal),*]) => {{
         let (width, mut done) = ($self.size[1], 0);
         let vectors = width.div_ceil(S::LANES);
         $(
             while vectors - done >= $vectors {
                 let (first, end) = (done * S::LANES, (done + $vectors) * S::LANES);
-                $self.tile::<S, $rows, $vectors>($simd, $band, first, end.min(width) - S::LANES);
+                $self.tile::<S, $rows, $vectors, $side>($simd, $band, first, end.min(width) - S::LANES);
                 done += $vectors;
             }
         )*
@@ -87,19 +87,33 @@ macro_rules! sweep_band {
 
 impl<T: Scalar> Op<T> for Sweep<'_, T> {
     #[inline(always)]
-    fn eval<S: Simd<T>>(mut self, simd: S) {
+    fn eval<S: Simd<T>>(self, simd: S) {
         self.check(S::LANES);
+        let dense =
+            self.columns.windows(2).all(|pair| pair[0] + 1 == pair[1]) && self.weight_pitch == self.columns.len();
+        match [self.kernel_rows, self.columns.len()] {
+            [3, 3] if dense => self.sweep::<S, 3>(simd),
+            _ => self.sweep::<S, 0>(simd),
+        }
+    }
+}
+
+impl<T: Scalar> Sweep<'_, T> {
+    /// All bands. If `K` is not 0, overlays are of `K × K` elements that lie side by side: what is known makes loops
+    /// straight code.
+    #[inline(always)]
+    fn sweep<S: Simd<T>, const K: usize>(mut self, simd: S) {
         // Rows that are `dilation` apart see the same rows of the plane; with a stride none are taken together.
         let (bands, rows) = if self.stride == 1 { (self.dilation, self.size[0]) } else { (self.size[0], 1) };
         for first in 0..bands.min(self.size[0]) {
             let mut band = Band { image: first * self.stride * self.pitch, out: first * self.out_pitch };
             let mut left = if self.stride == 1 { (rows - first).div_ceil(self.dilation) } else { rows };
             while left > 0 {
-                let taken = match left.min(self.kernel_rows) {
-                    6.. => sweep_band!(self, simd, band, 6 x [2, 1]),
-                    3..=5 => sweep_band!(self, simd, band, 3 x [3, 2, 1]),
-                    2 => sweep_band!(self, simd, band, 2 x [4, 2, 1]),
-                    _ => sweep_band!(self, simd, band, 1 x [8, 7, 6, 5, 4, 3, 2, 1]),
+                let taken = match left.min(if K > 0 { K } else { self.kernel_rows }) {
+                    6.. => sweep_band!(self, simd, band, K, 6 x [2, 1]),
+                    3..=5 => sweep_band!(self, simd, band, K, 3 x [3, 2, 1]),
+                    2 => sweep_band!(self, simd, band, K, 2 x [4, 2, 1]),
+                    _ => sweep_band!(self, simd, band, K, 1 x [8, 7, 6, 5, 4, 3, 2, 1]),
                 };
                 left -= taken;
                 band.image += taken * self.dilation * self.pitch;
@@ -107,9 +121,7 @@ impl<T: Scalar> Op<T> for Sweep<'_, T> {
             }
         }
     }
-}
 
-impl<T: Scalar> Sweep<'_, T> {
     /// Checks that every element that a tile meets is there.
     #[inline(always)]
     fn check(&self, lanes: usize) {
@@ -129,10 +141,17 @@ impl<T: Scalar> Sweep<'_, T> {
 
     /// `N` vectors of each of `R` rows of results, side by side from column `first` on, but for the one at `last`.
     #[inline(always)]
-    fn tile<S: Simd<T>, const R: usize, const N: usize>(&mut self, simd: S, band: Band, first: usize, last: usize) {
+    fn tile<S: Simd<T>, const R: usize, const N: usize, const K: usize>(
+        &mut self,
+        simd: S,
+        band: Band,
+        first: usize,
+        last: usize,
+    ) {
         let place = |n: usize| if n + 1 < N { first + n * S::LANES } else { last };
         let mut sums = [[simd.splat(T::ZERO); N]; R];
-        let (step, pitch) = (self.dilation * self.pitch, self.weight_pitch);
+        let (kernel_rows, pitch) = if K > 0 { (K, K) } else { (self.kernel_rows, self.weight_pitch) };
+        let step = self.dilation * self.pitch;
         for &[image, weight] in self.layers {
             // SAFETY: `check` has seen that the plane holds `kernel_rows` rows, `step` apart, under each row of
             // results, `far + width` elements of each, and that the overlay holds `kernel_rows` rows. The `R` rows of the
@@ -144,7 +163,7 @@ impl<T: Scalar> Sweep<'_, T> {
                     ($index:expr, $from:tt, $to:tt) => {{
                         let row = image.add(($index) * step);
                         let row = [row.add(first), row.add(last)];
-                        line::<T, S, R, N, $from, $to>(simd, row, self.columns, weight, $index, pitch, &mut sums);
+                        line::<T, S, R, N, K, $from, $to>(simd, row, self.columns, weight, $index, pitch, &mut sums);
                     }};
                 }
                 // Rows that only the first results see, those that all see, those that only the last ones see.
@@ -152,10 +171,10 @@ impl<T: Scalar> Sweep<'_, T> {
                     ($($to:literal),*) => { $(if $to < R { rows!($to - 1, 0, $to); })* };
                 }
                 macro_rules! last_rows {
-                    ($($from:literal),*) => { $(if $from < R { rows!(self.kernel_rows - 1 + $from, $from, R); })* };
+                    ($($from:literal),*) => { $(if $from < R { rows!(kernel_rows - 1 + $from, $from, R); })* };
                 }
                 first_rows!(1, 2, 3, 4, 5);
-                for index in R - 1..self.kernel_rows {
+                for index in R - 1..kernel_rows {
                     rows!(index, 0, R);
                 }
                 last_rows!(1, 2, 3, 4, 5);
@@ -186,10 +205,18 @@ impl<T: Scalar> Sweep<'_, T> {
 ///
 /// # Safety
 ///
-/// At each of `columns`, `N - 1` vectors must be readable from `row[0]` on, and another from `row[1]` on; and of each of
+/// If `K` is not 0, there are `K` of `columns`, side by side, and `pitch` is `K`. At each of them, `N - 1` vectors must be readable from `row[0]` on, and another from `row[1]` on; and of each of
 /// these rows of the overlay at `weight`, an element for each column.
 #[inline(always)]
-unsafe fn line<T: Scalar, S: Simd<T>, const R: usize, const N: usize, const FROM: usize, const TO: usize>(
+unsafe fn line<
+    T: Scalar,
+    S: Simd<T>,
+    const R: usize,
+    const N: usize,
+    const K: usize,
+    const FROM: usize,
+    const TO: usize,
+>(
     simd: S,
     row: [*const T; 2],
     columns: &[usize],
@@ -203,7 +230,8 @@ unsafe fn line<T: Scalar, S: Simd<T>, const R: usize, const N: usize, const FROM
         // SAFETY: the caller promises this row of the overlay.
         rows[r] = unsafe { weight.add((index - r) * pitch) };
     }
-    for (j, &column) in columns.iter().enumerate() {
+    for j in 0..if K > 0 { K } else { columns.len() } {
+        let column = if K > 0 { columns[0] + j } else { columns[j] };
         let mut pixels = [simd.splat(T::ZERO); N];
         for n in 0..N {
             // SAFETY: the caller promises all vectors.
