@@ -11,6 +11,7 @@ pub(crate) mod machine;
 pub(crate) mod plane;
 pub(crate) mod pool;
 pub(crate) mod product;
+pub(crate) mod rows;
 pub(crate) mod tiles;
 pub(crate) mod vector;
 pub(crate) mod winograd;

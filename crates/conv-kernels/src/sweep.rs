@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use crate::scratch::aligned;
 use crate::simd::plane::Sweep;
-use crate::simd::plane::part::{Rows, copy, copy_rows, split, spread, zeros};
+use crate::simd::rows::{Rows, copy, copy_rows, split, spread, zeros};
 use crate::simd::tiles::activates;
 use crate::simd::{Isa, Op, Simd};
 use crate::{Epilogue, Scalar};

@@ -6,13 +6,14 @@
 //! strip, into a border of zeros, so that no tile meets an edge; and where the overlay slides by more, the copy takes
 //! the image apart into its phases (with stride 2, the even pixels and the odd ones), in which it slides by one.
 //!
-//! * `geometry` says where the taps lie, and makes the copies;
+//! * `geometry` says where the taps lie, and `border` makes the copies;
 //! * `overlays` puts the weights in the order of the tiles;
 //! * `pixels` and `channels` are the forward passes, and, on the mirrored shape, input gradients;
 //! * `pooled` is the forward passes again, and max pooling with them;
 //! * `scatter` is the input gradient that adds up what each underlay gets;
 //! * `gradient` is the weight gradient.
 
+mod border;
 mod channels;
 mod geometry;
 mod gradient;
@@ -25,6 +26,7 @@ use std::ops::Range;
 
 use ndarray::{ArrayViewMut2, ArrayViewMut3, s};
 
+use border::Border;
 pub(crate) use geometry::{Geometry, shortest_run};
 pub(crate) use overlays::Overlays;
 pub(crate) use pooled::Pooled;
@@ -97,7 +99,7 @@ impl<'a> Direct<'a> {
             return &planes[strip.start * self.shape.input()[1]..];
         }
         for (pixels, copy) in planes.chunks_exact(plane).zip(buffer.chunks_exact_mut(self.geometry.plane())) {
-            self.geometry.copy(self.shape, pixels, strip, copy);
+            T::run(self.isa, Border { geometry: self.geometry, shape: self.shape, pixels, strip, copy });
         }
         buffer
     }

@@ -15,11 +15,12 @@ use super::columns::{gather, scatter};
 use super::{ENOUGH_ROWS, Partials, add, channel_unit, finish, groups_within, pass_lanes};
 use crate::scratch::aligned;
 use crate::simd::Isa;
+use crate::simd::tiles::even_parts;
 use crate::threads::{Cell, Cuts, grid, view3};
 use crate::{Algorithm, Conv2dShape, Epilogue, Scalar};
 
 /// Bytes that a block's column matrix and its product may take.
-const BLOCK_BYTES: usize = 256 << 10;
+const BLOCK_BYTES: usize = 512 << 10;
 
 /// A block has at least this many columns where there are so many: narrower products spend their time in packing.
 const MIN_COLUMNS: usize = 64;
@@ -49,6 +50,9 @@ impl<'a> Product<'a> {
 
     /// Columns of the largest block.
     fn columns<T>(&self) -> usize {
+        if self.pointwise {
+            return self.shape.out_pixels();
+        }
         let bytes = (self.shape.taps() + self.group().1).saturating_mul(size_of::<T>());
         (BLOCK_BYTES / bytes / 16 * 16).max(MIN_COLUMNS)
     }
@@ -63,7 +67,7 @@ impl<'a> Product<'a> {
         let (together, strip) = (self.together::<T>(run.len()), self.columns::<T>());
         images.clone().step_by(together).flat_map(move |image| {
             let images = image..images.end.min(image + together);
-            run.clone().step_by(strip).map(move |pixel| (images.clone(), pixel..run.end.min(pixel + strip)))
+            even_parts(run.len(), strip).map(move |part| (images.clone(), shift(&part, run.start)))
         })
     }
 

@@ -33,10 +33,10 @@ const SECOND_CACHE_LOAD: f64 = 1.3;
 const PLANE: f64 = 330.0;
 
 /// What a step takes longer where taps do not share cache lines: in 1x1 kernels.
-const LONELY_TAP: f64 = 1.3;
+const LONELY_TAP: f64 = 1.4;
 
 /// One point of the transforms of a channel, for a pair of vectors of tiles.
-const WINOGRAD_TRANSFORM: f64 = 13.0;
+const WINOGRAD_TRANSFORM: f64 = 11.0;
 
 /// Moving a pixel into a border of zeros; apart from its neighbours, where the overlay slides by more than one.
 const COPY: f64 = 0.4;
@@ -152,7 +152,7 @@ impl<'a> Costs<'a> {
         let (_, maps, groups) = Self::group(shape);
         let update = |rows: usize| 2.0 * SCATTER * rows as f64;
         let column = even_parts(shape.taps(), ROWS, |rows| Self::tile(rows, maps) + update(rows));
-        groups * self.pairs(shape, geometry) * column
+        groups * self.pairs(shape, geometry) * column * Self::lonely(shape)
             + 2.0 * self.copying(shape, geometry)
             + self.joining(shape, geometry, shape.out_channels())
     }
@@ -189,7 +189,7 @@ impl<'a> Costs<'a> {
         let [height, width] = shape.output();
         let depth = height * (width + 1);
         let taps = |most: usize, tile: fn(usize, usize) -> f64| -> f64 {
-            even_parts(shape.taps(), most, |rows| tile(rows, depth))
+            even_parts(shape.taps(), most, |rows| tile(rows, depth)) * Self::lonely(shape)
         };
         self.by_blocks(shape, groups * taps(ROWS, Self::tile), groups * taps(TALL, Self::thin_tile))
             + self.copying(shape, geometry)
@@ -226,11 +226,20 @@ impl<'a> Costs<'a> {
         planes * (each * swept * self.shape.taps() as f64 / (2 * self.lanes) as f64 + PLANE + pixels * copy)
     }
 
-    /// The product of full tiles, and the column matrix.
+    /// The product of full tiles, with what packing takes, and the column matrix.
     fn product(&self, algorithm: Algorithm, pass: usize) -> f64 {
-        let (_, maps, _) = Self::group(self.shape);
+        let (depth, maps, _) = Self::group(self.shape);
         let waste = maps.next_multiple_of(ROWS) as f64 / maps as f64;
-        let columns = if algorithm == Algorithm::Pointwise { 0 } else { self.shape.taps() * self.shape.out_pixels() };
+        if algorithm == Algorithm::Pointwise {
+            // Few rows hardly repay the packing of the other operand, and less if it is transposed.
+            let packing = match pass {
+                FORWARD => 8.0 / maps as f64,
+                INPUT_GRADIENT => 8.0 / depth as f64,
+                _ => 16.0 / maps as f64,
+            };
+            return self.ideal() * waste * (1.24 + packing);
+        }
+        let columns = self.shape.taps() * self.shape.out_pixels();
         let packing = if pass == FORWARD { 1.3 } else { 1.5 };
         self.ideal() * waste * packing + (columns * self.shape.groups()) as f64 * 2.0
     }

@@ -36,6 +36,9 @@ const FEW: usize = ROWS;
 /// At most so many rows are thin: their tiles are four vectors wide, for enough independent sums.
 const THIN: usize = 2;
 
+/// Columns of A that are copied at a time.
+const COLUMNS: usize = 8;
+
 /// The most rows of A in a block: 256 KiB of `f32`.
 const BLOCK: usize = 256;
 
@@ -144,19 +147,23 @@ impl<T: Scalar> Product<'_, T> {
         Place { first, row, column }
     }
 
-    /// Copies a part of A, tile by tile, `(k, row)` each.
+    /// Copies a part of A, tile by tile, `(k, row)` each; a few columns of all tiles at a time, so that a cache line that
+    /// two tiles share is still there for the second.
     #[inline(always)]
     fn copy_a(&self, at: At, block: &mut [T]) {
-        for (tile, copy) in even_parts(at.rows, ROWS).zip(block.chunks_exact_mut(ROWS * DEPTH)) {
-            let a = self.place_of_a(At { row: at.row + tile.start, ..at });
-            with_rows!(tile.len(), [1, 2, 3, 4, 5, 6], R => {
-                for (k, copy) in copy.as_chunks_mut::<R>().0[..at.depth].iter_mut().enumerate() {
-                    for r in 0..R {
-                        // SAFETY: this is an element of A.
-                        copy[r] = unsafe { *a.first.wrapping_offset(r as isize * a.row + k as isize * a.column) };
+        for columns in (0..at.depth).step_by(COLUMNS) {
+            let columns = columns..at.depth.min(columns + COLUMNS);
+            for (tile, copy) in even_parts(at.rows, ROWS).zip(block.chunks_exact_mut(ROWS * DEPTH)) {
+                let a = self.place_of_a(At { row: at.row + tile.start, ..at });
+                with_rows!(tile.len(), [1, 2, 3, 4, 5, 6], R => {
+                    for (k, copy) in columns.clone().zip(&mut copy.as_chunks_mut::<R>().0[columns.clone()]) {
+                        for r in 0..R {
+                            // SAFETY: this is an element of A.
+                            copy[r] = unsafe { *a.first.wrapping_offset(r as isize * a.row + k as isize * a.column) };
+                        }
                     }
-                }
-            });
+                });
+            }
         }
     }
 
@@ -309,20 +316,30 @@ unsafe fn multiply<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
             }
         }
     }
-    for _ in 0..depth {
-        let mut vectors = [simd.splat(T::ZERO); N];
-        for v in 0..N {
-            // SAFETY: the caller promises B.
-            vectors[v] = unsafe { simd.load(b.first.add(b.starts[v])) };
-        }
-        for r in 0..R {
-            // SAFETY: the caller promises A.
-            let factor = simd.splat(unsafe { *a.first.offset(r as isize * a.row) });
-            for v in 0..N {
-                sums[r][v] = simd.mul_add(factor, vectors[v], sums[r][v]);
+    macro_rules! steps {
+        ($row:expr, $column:expr) => {
+            for _ in 0..depth {
+                let mut vectors = [simd.splat(T::ZERO); N];
+                for v in 0..N {
+                    // SAFETY: the caller promises B.
+                    vectors[v] = unsafe { simd.load(b.first.add(b.starts[v])) };
+                }
+                for r in 0..R {
+                    // SAFETY: the caller promises A.
+                    let factor = simd.splat(unsafe { *a.first.offset(r as isize * $row) });
+                    for v in 0..N {
+                        sums[r][v] = simd.mul_add(factor, vectors[v], sums[r][v]);
+                    }
+                }
+                (a.first, b.first) = (a.first.wrapping_offset($column), b.first.wrapping_offset(b.row));
             }
-        }
-        (a.first, b.first) = (a.first.wrapping_offset(a.column), b.first.wrapping_offset(b.row));
+        };
+    }
+    // Distances that are known, those of a copy, need no registers.
+    if [a.row, a.column] == [1, R as isize] {
+        steps!(1, R as isize)
+    } else {
+        steps!(a.row, a.column)
     }
     for r in 0..R {
         for v in 0..N {

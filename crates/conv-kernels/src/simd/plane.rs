@@ -20,7 +20,6 @@
 
 pub(crate) mod add;
 pub(crate) mod gradient;
-pub(crate) mod part;
 
 use super::tiles::{activate, activates};
 use super::{Op, Simd};

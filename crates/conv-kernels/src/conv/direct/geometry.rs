@@ -159,7 +159,7 @@ impl Geometry {
     }
 
     /// Rows of a phase under a strip of `rows`.
-    fn phase_rows(&self, shape: &Conv2dShape, rows: usize) -> usize {
+    pub(super) fn phase_rows(&self, shape: &Conv2dShape, rows: usize) -> usize {
         rows + (covers(shape)[0] - 1) / shape.stride()[0]
     }
 
@@ -244,7 +244,8 @@ impl Geometry {
 
     /// Calls `visit(row of the image if it is no padding, phase of the columns, row of the copy)` for each row under
     /// `strip` of a copied channel.
-    fn rows_under<'c, R>(
+    #[inline(always)]
+    pub(super) fn rows_under<'c, R>(
         &self,
         shape: &Conv2dShape,
         strip: &Range<usize>,
@@ -264,25 +265,6 @@ impl Geometry {
                 copy.by_ref().take(unused).for_each(drop);
             }
         }
-    }
-
-    /// Copies the rows under `strip` of a channel, phase by phase, into a border of zeros.
-    pub(crate) fn copy<T: Scalar>(&self, shape: &Conv2dShape, pixels: &[T], strip: &Range<usize>, copy: &mut [T]) {
-        let (width, left, stride) = (shape.input()[1], shape.padding().left, shape.stride()[1]);
-        self.rows_under(shape, strip, copy.chunks_exact_mut(self.pitch), |row, phase, copy| {
-            let Some(row) = row else { return copy.fill(T::ZERO) };
-            let row = &pixels[row * width..][..width];
-            let (border, first) = real_columns(left, stride, phase);
-            let (zeros, real) = copy.split_at_mut(border.min(self.pitch));
-            zeros.fill(T::ZERO);
-            let row = &row[first.min(width)..];
-            let count = row.len().div_ceil(stride).min(real.len());
-            match stride {
-                1 => real[..count].copy_from_slice(&row[..count]),
-                _ => real.iter_mut().zip(row.iter().step_by(stride)).for_each(|(real, &pixel)| *real = pixel),
-            }
-            real[count..].fill(T::ZERO);
-        });
     }
 
     /// Adds what has come together under `strip` to a channel of the image, and drops what lies on the border.
@@ -308,7 +290,7 @@ pub(super) fn target_order([rows, columns]: [usize; 2]) -> impl Iterator<Item = 
 }
 
 /// Of the columns of a phase, how many lie on the padding at the left, and the image's column of the next one.
-fn real_columns(left: usize, stride: usize, phase: usize) -> (usize, usize) {
+pub(super) fn real_columns(left: usize, stride: usize, phase: usize) -> (usize, usize) {
     let border = left.saturating_sub(phase).div_ceil(stride);
     (border, border * stride + phase - left)
 }

@@ -1,6 +1,6 @@
 //! Rows copied, taken apart, or with zeros put between their pixels: what borders and strides ask for.
 
-use super::super::Simd;
+use super::Simd;
 use crate::Scalar;
 
 /// Rows in memory: how many, how long, and how far apart they begin where they are read and where they are written.
@@ -98,6 +98,34 @@ pub(crate) fn split<T: Scalar, S: Simd<T>>(simd: S, from: &[T], first: &mut [T],
     let rest = &from[2 * done..];
     first[done..].iter_mut().zip(rest.iter().step_by(2)).for_each(|(to, &from)| *to = from);
     second[done..].iter_mut().zip(rest.iter().skip(1).step_by(2)).for_each(|(to, &from)| *to = from);
+}
+
+/// `to[i] = from[2i]`, up to the end of `to`, or as far as `from` goes. Answers how many these are.
+#[inline(always)]
+pub(crate) fn every_second<T: Scalar, S: Simd<T>>(simd: S, from: &[T], to: &mut [T]) -> usize {
+    let from = &from[..from.len().min(2 * to.len())];
+    let count = from.len().div_ceil(2);
+    if from.len() < 2 * S::LANES {
+        to.iter_mut().zip(from.iter().step_by(2)).for_each(|(to, &from)| *to = from);
+        return count;
+    }
+    // The last pair of vectors begins earlier, where what is wanted is in the odd lanes if their number is odd.
+    let last = from.len() - 2 * S::LANES;
+    // SAFETY: `from` has two vectors from `last` on, or from before, and `to` half as many elements.
+    let pair = |at: usize| unsafe {
+        let pair = from.as_ptr().add(at);
+        simd.deinterleave(simd.load(pair), simd.load(pair.add(S::LANES)))
+    };
+    let mut at = 0;
+    while at < last {
+        // SAFETY: as above.
+        unsafe { simd.store(pair(at).0, to.as_mut_ptr().add(at / 2)) };
+        at += 2 * S::LANES;
+    }
+    let (even, odd) = pair(last);
+    // SAFETY: as above.
+    unsafe { simd.store(if last % 2 == 0 { even } else { odd }, to.as_mut_ptr().add(last.div_ceil(2))) };
+    count
 }
 
 /// `to[2i] = from[i]`, with zeros between.
