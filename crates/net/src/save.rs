@@ -25,6 +25,8 @@ const SPEC: &str = "overlay.network";
 const NOTE: &str = "overlay.note.";
 /// The metadata key of the pixels' scaling, which a network with a layer of the user's own has too.
 const SCALING: &str = "overlay.scaling";
+/// The metadata key of a checkpoint's record.
+pub(crate) const CHECKPOINT: &str = "overlay.checkpoint";
 /// What begins the names of tensors that a checkpoint holds beside the network; whoever reads the network passes them over.
 pub(crate) const BESIDE: &str = "checkpoint.";
 /// What is written beside a file before it takes its place: left behind when the program is killed in between.

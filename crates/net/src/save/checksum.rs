@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use sha2::{Digest, Sha256};
 
+use super::CHECKPOINT;
+
 /// The metadata key of the sum.
 const KEY: &str = "overlay.sha256";
 /// As many as the digits of a sum.
@@ -22,9 +24,12 @@ pub(crate) fn seal(file: &mut [u8]) {
     }
 }
 
-/// Whether a file is as it was sealed; a file without a sum passes.
+/// Whether a file is as it was sealed. Without a sum, only what is no checkpoint passes.
 pub(super) fn verify(file: &[u8], header: usize, metadata: &BTreeMap<String, String>) -> Result<(), String> {
-    let Some(sum) = metadata.get(KEY) else { return Ok(()) };
+    let Some(sum) = metadata.get(KEY) else {
+        let sealed = metadata.contains_key(CHECKPOINT);
+        return if sealed { Err("damaged: a checkpoint without its SHA-256".into()) } else { Ok(()) };
+    };
     let mut digest = Sha256::new();
     let whole = place(&file[..8 + header], sum).is_some_and(|at| {
         digest.update(&file[..at]);

@@ -15,11 +15,8 @@ use super::{
 use crate::{
     NetError, Sequential,
     observe::Run,
-    save::{BESIDE, ModelFile, checksum, encode, write_atomically},
+    save::{BESIDE, CHECKPOINT, ModelFile, checksum, encode, write_atomically},
 };
-
-/// The metadata key of the record.
-const KEY: &str = "overlay.checkpoint";
 
 /// What a checkpoint says besides numbers in tensors.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,7 +39,7 @@ pub(super) fn write<T: Scalar>(
         problem: format!("cannot be written: {error}"),
     };
     let mut metadata = net.notes();
-    metadata.insert(KEY.into(), serde_json::to_string(record).map_err(|error| fail(&error))?);
+    metadata.insert(CHECKPOINT.into(), serde_json::to_string(record).map_err(|error| fail(&error))?);
     checksum::reserve(&mut metadata);
     let (params, buffers) = course.outcome(net);
     let slots: Vec<_> = course.optimizer.slots().map(|(name, slot)| (slot_prefix(name), slot)).collect();
@@ -68,7 +65,7 @@ impl Saved {
     pub(super) fn read(path: &Path) -> Result<Self, NetError> {
         let file = ModelFile::read(path)?;
         let fail = |problem: String| NetError::Model { path: path.into(), problem };
-        let record = file.metadata.get(KEY).ok_or_else(|| fail("a model, but not a checkpoint".into()))?;
+        let record = file.metadata.get(CHECKPOINT).ok_or_else(|| fail("a model, but not a checkpoint".into()))?;
         let record =
             serde_json::from_str(record).map_err(|error| fail(format!("its record cannot be read: {error}")))?;
         Ok(Self { file, record })
