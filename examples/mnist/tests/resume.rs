@@ -1,24 +1,40 @@
 //! Runs that are killed, and started again with the same command.
+#![cfg(unix)]
 
 use std::{
     fs,
     hash::{BuildHasher as _, RandomState},
-    path::Path,
+    os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
-/// A run of 20 steps on the bundled sample: dropout, momentum, one-cycle; with no MNIST in reach.
-fn mnist(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mnist"));
-    command.current_dir(folder).env_remove("MNIST_DIR").env("XDG_CACHE_HOME", folder).env("HOME", folder);
-    command.args(["--offline", "--epochs", "1", "--batch-size", "400"]).args(args);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
+use tempfile::TempDir;
+
+/// A folder with 400 digits to train and 100 to test in `digits`.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let digits = folder.path().join("digits");
+    fs::create_dir(&digits).unwrap();
+    let sample = mnist_io::Mnist::sample().unwrap();
+    for (name, part) in [("train", sample.train.take(400)), ("t10k", sample.test.take(100))] {
+        mnist_io::write_idx(digits.join(format!("{name}-images-idx3-ubyte")), &part.images).unwrap();
+        mnist_io::write_idx(digits.join(format!("{name}-labels-idx1-ubyte")), &part.labels).unwrap();
+    }
+    folder
 }
 
-fn run(folder: &Path, args: &[&str]) -> Output {
-    mnist(folder, args).output().unwrap()
+/// 20 steps an epoch.
+fn train(folder: &TempDir, args: &[&str]) -> Command {
+    mnist(folder, &[&["--data", "digits", "--batch-size", "20"], args].concat())
+}
+
+fn mnist(folder: &TempDir, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mnist"));
+    command.current_dir(folder.path()).args(args);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -31,91 +47,96 @@ fn result(output: &Output) -> String {
     text(&output.stdout).lines().last().unwrap_or_default().to_string()
 }
 
-const CHECKPOINTS: [&str; 4] = ["--checkpoint", "checkpoints", "--checkpoint-every", "1"];
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
 
-/// `kill -9` at moments that differ each time that this test runs, as often as it takes.
-#[cfg(unix)]
+/// `kill -9` at moments that differ each time that this test runs. The network has dropout, the optimizer momentum, and the
+/// learning rate changes with each step.
 #[test]
 fn a_run_killed_anywhere_and_started_again_ends_with_the_same_file() {
-    use std::os::unix::process::ExitStatusExt as _;
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
+    let [whole, resumed, checkpoints] = ["whole", "resumed", "checkpoints"].map(|name| folder.path().join(name));
     let begin = Instant::now();
-    let whole = run(folder.path(), &["--save", "whole.safetensors"]);
-    let (time, want) = (begin.elapsed(), fs::read(folder.path().join("whole.safetensors")).unwrap());
-    let args = [&CHECKPOINTS[..], &["--save", "resumed.safetensors"]].concat();
+    let want = result(&train(&folder, &["--epochs", "2", "--save", "whole"]).output().unwrap());
+    let time = begin.elapsed();
 
     let random = RandomState::new();
-    let mut kills = Vec::new();
-    let mut resumed = 0;
-    let last = loop {
-        // later and later: the last one may come to its end
-        let latest = time.mul_f64(0.6 + 0.2 * kills.len() as f64);
-        let delay = latest.mul_f64((random.hash_one(kills.len()) % 1000) as f64 / 1000.0);
-        let mut child = mnist(folder.path(), &args).spawn().unwrap();
+    let (mut kills, mut resumptions, mut latest) = (Vec::new(), 0, 0.5);
+    let args = ["--epochs", "2", "--save", "resumed", "--checkpoint", "checkpoints", "--checkpoint-every", "1"];
+    loop {
+        let delay = time.mul_f64(latest * (random.hash_one(kills.len()) % 1000) as f64 / 1000.0);
+        let mut child = train(&folder, &args).spawn().unwrap();
         std::thread::sleep(delay);
         child.kill().unwrap();
         let output = child.wait_with_output().unwrap();
-        resumed += usize::from(text(&output.stderr).contains("resumed after 0 epochs and "));
-        if output.status.signal() != Some(9) {
-            break output;
+        resumptions += usize::from(text(&output.stderr).contains("resumed after "));
+        if output.status.signal() == Some(9) {
+            kills.push(delay);
+            // later and later, until one comes to its end
+            latest += 0.2;
+            continue;
         }
-        kills.push(delay);
-        if kills.len() == 6 {
-            break run(folder.path(), &args);
+        assert_eq!(result(&output), want, "killed after {kills:?}");
+        assert!(fs::read(&resumed).unwrap() == fs::read(&whole).unwrap(), "other bytes; killed after {kills:?}");
+        assert_eq!(files(&checkpoints).len(), 2, "two checkpoints, nothing half written; killed after {kills:?}");
+        if kills.len() >= 3 && resumptions > 0 {
+            break;
         }
-    };
-    println!("killed after {kills:?}, of which {resumed} had been resumed; the whole took {time:?}");
-    assert_eq!(result(&last), result(&whole), "killed after {kills:?}");
-    let got = fs::read(folder.path().join("resumed.safetensors")).unwrap();
-    assert!(got == want, "other bytes; killed after {kills:?}");
-    let kept = fs::read_dir(folder.path().join("checkpoints")).unwrap().count();
-    assert_eq!(kept, 2, "two checkpoints, and nothing half written; killed after {kills:?}");
+        // this one was too quick
+        fs::remove_dir_all(&checkpoints).unwrap();
+        latest = 0.5;
+    }
+    println!("{:?} without a kill; killed after {kills:?}; {resumptions} runs had gone on", time);
 }
 
-/// Ctrl-C leaves a checkpoint, which is a model too, and other settings are refused by name.
-#[cfg(unix)]
+/// Ctrl-C leaves a checkpoint, which is a model too; other settings are refused by name.
 #[test]
-fn an_interrupted_run_goes_on_with_the_same_command_alone() {
-    use std::io::Read as _;
-    let folder = tempfile::tempdir().unwrap();
+fn an_interrupted_run_goes_on_where_it_was() {
+    let folder = folder();
     let checkpoints = folder.path().join("checkpoints");
-    let mut child = mnist(folder.path(), &CHECKPOINTS).spawn().unwrap();
+    let run = |epochs: &str, args: &[&str]| {
+        let mut command = train(&folder, &["--model", "mlp", "--epochs", epochs]);
+        command.args(args);
+        command
+    };
+    let keep = ["--checkpoint", "checkpoints"];
+    let mut child = run("100000", &keep).spawn().unwrap();
     while fs::read_dir(&checkpoints).map_or(0, Iterator::count) == 0 {
         assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
         std::thread::sleep(Duration::from_millis(1));
     }
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let mut stdout = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
-    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130), "{stdout}");
+    let output = child.wait_with_output().unwrap();
+    let stdout = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(130), "{stdout}");
     assert!(stdout.contains("stopped; the same command goes on from the checkpoint in checkpoints"), "{stdout}");
-    let accuracy = stdout.lines().last().unwrap();
-    assert!(accuracy.starts_with("test accuracy "), "{stdout}");
 
-    let files = |folder: &Path| {
-        let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        names.sort();
-        names
-    };
     let left = files(&checkpoints);
-    let model = left.last().unwrap().to_str().unwrap();
-    let mut evaluate = Command::new(env!("CARGO_BIN_EXE_mnist"));
-    evaluate.args(["evaluate", model, "--offline"]).env_remove("MNIST_DIR");
-    let tested = evaluate.env("XDG_CACHE_HOME", folder.path()).env("HOME", folder.path()).output().unwrap();
-    assert_eq!(result(&tested), accuracy);
+    let newest = left.last().unwrap().to_str().unwrap();
+    let tested = mnist(&folder, &["evaluate", newest, "--data", "digits"]).output().unwrap();
+    assert_eq!(Some(result(&tested).as_str()), stdout.lines().last());
 
-    let refused = run(folder.path(), &[&CHECKPOINTS[..], &["--lr", "0.03", "--seed", "7"]].concat());
+    let refused = run("100000", &keep).args(["--lr", "0.5", "--seed", "7"]).output().unwrap();
     let error = text(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{error}");
-    assert!(error.contains("learning rate: 0.05 in the checkpoint, 0.03 in this run; "), "{error}");
-    assert!(error.contains("seed: 0 in the checkpoint, 7 in this run; "), "{error}");
-    assert!(error.contains("begin in another folder"), "{error}");
+    for reason in ["learning rate: 3 in the checkpoint, 0.5 in this run", "seed: 0 in the checkpoint, 7 in this run"] {
+        assert!(error.contains(reason), "{error}");
+    }
+    assert!(error.contains("or begin in another folder"), "{error}");
     assert_eq!(files(&checkpoints), left);
 
-    let resumed = run(folder.path(), &CHECKPOINTS);
-    let whole = run(folder.path(), &[]);
-    assert_eq!(result(&resumed), result(&whole));
-    assert!(text(&resumed.stderr).contains("resumed after 0 epochs and "), "{}", text(&resumed.stderr));
-    // there is nothing left to do
-    assert_eq!(result(&run(folder.path(), &CHECKPOINTS)), result(&whole));
+    // the learning rate is constant, so another number of epochs is no other run
+    let steps = newest.rsplit('-').next().and_then(|end| end.strip_suffix(".safetensors")?.parse::<u64>().ok());
+    let epochs = (steps.unwrap() / 20 + 1).to_string();
+    let whole = run(&epochs, &["--save", "whole"]).output().unwrap();
+    for notice in ["resumed after ", &format!("resumed after {epochs} epochs and 0 steps")] {
+        let resumed = run(&epochs, &keep).args(["--save", "resumed"]).output().unwrap();
+        assert!(text(&resumed.stderr).contains(notice), "{}", text(&resumed.stderr));
+        assert_eq!(result(&resumed), result(&whole));
+        let read = |name| fs::read(folder.path().join(name)).unwrap();
+        assert!(read("resumed") == read("whole"));
+    }
 }
