@@ -32,7 +32,7 @@ fn it_is_the_weighted_mean_of_all_steps() {
     let steps: Vec<Sequential> = (1..=6).map(|steps| after(steps, None).0).collect();
     for count in [1, 2, 6] {
         let (averaged, _) = after(count as u64, Some(decay));
-        let weights: Vec<f64> = (1..=count).map(|k| decay.powi((count - k) as i32)).collect();
+        let weights: Vec<f64> = (1..=count).map(|k| decay.powi(count - k)).collect();
         let mean = |values: &dyn Fn(&Sequential) -> f64| {
             let sum: f64 = steps.iter().zip(&weights).map(|(net, weight)| weight * values(net)).sum();
             sum / weights.iter().sum::<f64>()

@@ -288,6 +288,8 @@ fn the_number_of_epochs_may_change_where_nothing_depends_on_it() {
     );
 }
 
+type Damage = fn(&mut Vec<u8>);
+
 /// A damaged checkpoint is passed over with a notice, and the run still ends as it should.
 #[test]
 fn a_damaged_checkpoint_is_passed_over() {
@@ -298,7 +300,7 @@ fn a_damaged_checkpoint_is_passed_over() {
     let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2);
     let empty = |bytes: &mut Vec<u8>| bytes.clear();
     let flip = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
-    let damages: [(fn(&mut Vec<u8>), &str); 3] = [(cut, "not a whole"), (empty, "not a whole"), (flip, "SHA-256")];
+    let damages: [(Damage, &str); 3] = [(cut, "not a whole"), (empty, "not a whole"), (flip, "SHA-256")];
     for (damage, reason) in damages {
         let folder = tempfile::tempdir().unwrap();
         let trainer = || trainer().checkpoints(Checkpoints::in_dir(folder.path()).every_steps(3));
