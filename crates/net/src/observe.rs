@@ -19,7 +19,7 @@ pub enum Flow {
 /// What is known when a run starts.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Epochs to go.
+    /// Epochs of the whole run.
     pub epochs: u64,
     /// Steps in an epoch.
     pub steps: u64,
@@ -97,7 +97,7 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Resumed { path, epochs, steps } => {
-                write!(f, "resumed after {epochs} epochs and {steps} steps, from {}", path.display())
+                write!(f, "resumed from {} (epochs done: {epochs}, steps of the next: {steps})", path.display())
             }
             Self::Skipped { problem } => write!(f, "skipped {problem}; trying the checkpoint before it"),
         }

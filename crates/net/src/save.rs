@@ -55,7 +55,7 @@ impl<T: Scalar> Sequential<T> {
     /// ```
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), NetError> {
         let path = path.as_ref();
-        let bytes = encode([("", &self.params), ("", &self.buffers)], self.notes())
+        let bytes = encode([("", &self.params), ("", &self.buffers)], [], self.notes())
             .map_err(|error| NetError::Model { path: path.into(), problem: format!("cannot be written: {error}") })?;
         write_atomically(path, &bytes).map_err(|cause| NetError::File { path: path.into(), cause })
     }
@@ -124,24 +124,26 @@ impl<T: Scalar> Sequential<T> {
     }
 }
 
-/// A safetensors file of arenas, each with what its tensors' names begin with. The same content gives the same bytes.
+/// A safetensors file of arenas, each with what its tensors' names begin with, and of texts by name. The same content gives
+/// the same bytes.
 pub(crate) fn encode<'a, T: Scalar>(
     arenas: impl IntoIterator<Item = (&'a str, &'a Arena<T>)>,
+    texts: impl IntoIterator<Item = (&'a str, &'a str)>,
     metadata: HashMap<String, String>,
 ) -> Result<Vec<u8>, safetensors::SafeTensorError> {
     let tensors = arenas.into_iter().flat_map(|(prefix, arena)| {
         let named = move |spec: &TensorSpec| format!("{prefix}{}", spec.name);
         arena.tensors().map(move |tensor| (named(tensor.spec), Stored::new(tensor.spec, tensor.values)))
     });
-    let bytes = safetensors::serialize(tensors, Some(metadata))?;
+    let texts = texts.into_iter().map(|(name, text)| (name.to_string(), Stored::Text([text.len()], text.as_bytes())));
+    let bytes = safetensors::serialize(tensors.chain(texts), Some(metadata))?;
     Ok(sorted(&bytes).unwrap_or(bytes))
 }
 
 /// A tensor on its way into a file.
-struct Stored<'a, T> {
-    dtype: Dtype,
-    shape: &'a [usize],
-    values: &'a [T],
+enum Stored<'a, T> {
+    Numbers { dtype: Dtype, shape: &'a [usize], values: &'a [T] },
+    Text([usize; 1], &'a [u8]),
 }
 
 impl<'a, T: Scalar> Stored<'a, T> {
@@ -151,34 +153,46 @@ impl<'a, T: Scalar> Stored<'a, T> {
             (false, 4) => Dtype::F32,
             (false, _) => Dtype::F64,
         };
-        Self { dtype, shape: &spec.shape, values }
+        Self::Numbers { dtype, shape: &spec.shape, values }
     }
+}
 
-    fn bytes(&self) -> Vec<u8> {
-        let values = self.values.iter().map(|value| value.as_f64());
-        match self.dtype {
-            Dtype::I64 => values.flat_map(|v| (v as i64).to_le_bytes()).collect(),
-            Dtype::F32 => values.flat_map(|v| (v as f32).to_le_bytes()).collect(),
-            _ => values.flat_map(f64::to_le_bytes).collect(),
-        }
+fn number_bytes<T: Scalar>(dtype: Dtype, values: &[T]) -> Vec<u8> {
+    let values = values.iter().map(|value| value.as_f64());
+    match dtype {
+        Dtype::I64 => values.flat_map(|v| (v as i64).to_le_bytes()).collect(),
+        Dtype::F32 => values.flat_map(|v| (v as f32).to_le_bytes()).collect(),
+        _ => values.flat_map(f64::to_le_bytes).collect(),
     }
 }
 
 impl<T: Scalar> View for Stored<'_, T> {
     fn dtype(&self) -> Dtype {
-        self.dtype
+        match self {
+            Self::Numbers { dtype, .. } => *dtype,
+            Self::Text(..) => Dtype::U8,
+        }
     }
 
     fn shape(&self) -> &[usize] {
-        self.shape
+        match self {
+            Self::Numbers { shape, .. } => shape,
+            Self::Text(len, _) => len,
+        }
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(self.bytes())
+        match self {
+            Self::Numbers { dtype, values, .. } => Cow::Owned(number_bytes(*dtype, values)),
+            Self::Text(_, text) => Cow::Borrowed(text),
+        }
     }
 
     fn data_len(&self) -> usize {
-        self.values.len() * if self.dtype == Dtype::F32 { 4 } else { 8 }
+        match self {
+            Self::Numbers { dtype, values, .. } => values.len() * if *dtype == Dtype::F32 { 4 } else { 8 },
+            Self::Text(_, text) => text.len(),
+        }
     }
 }
 
@@ -252,6 +266,13 @@ impl ModelFile {
             self.metadata.iter().filter_map(|(key, value)| Some((key.strip_prefix(NOTE)?.to_string(), value.clone())));
         net.metadata.extend(notes);
         Ok(())
+    }
+
+    /// A text that was [encoded](encode).
+    pub(crate) fn text(&self, name: &str) -> Result<&str, String> {
+        let tensors = SafeTensors::deserialize(&self.bytes).map_err(|error| error.to_string())?;
+        let tensor = tensors.tensor(name).map_err(|error| format!("{name}: {error}"))?;
+        std::str::from_utf8(tensor.data()).map_err(|error| format!("{name}: {error}"))
     }
 
     /// Fills an arena from tensors whose names begin with `prefix`.

@@ -237,11 +237,14 @@ impl<'o, T: Scalar> Trainer<'o, T> {
         let steps = train.len().div_ceil(batch_size) as u64;
         let threads = rayon::current_num_threads();
         let run = Run { epochs: self.epochs, steps, samples: train.len(), batch_size, threads };
-        let keeper = self.checkpoints.clone().map(|checkpoints| {
-            let settings = self.settings(net, train, held_out, &run)?;
-            Ok::<_, NetError>(Keeper::new(checkpoints, settings, self.schedule, run.clone()))
-        });
-        let job = Job { train, held_out, keeper: keeper.transpose()?, run };
+        let keeper = match self.checkpoints.clone() {
+            Some(checkpoints) => {
+                let settings = self.settings(net, train, held_out, &run)?;
+                Some(Keeper::new(checkpoints, settings, self.schedule, run.clone()))
+            }
+            None => None,
+        };
+        let job = Job { train, held_out, keeper, run };
         let mut course = Course::new(self.optimizer.as_ref(), self.ema, net);
         self.observers.iter_mut().for_each(|observer| observer.start(&job.run));
         let result = self.learn(net, &job, &mut course);

@@ -199,7 +199,7 @@ mod tests {
         progress.epoch(&report(1));
         progress.finish();
         let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
-        let want = "resumed after 0 epochs and 1 steps, from runs/a\n\
+        let want = "resumed from runs/a (epochs done: 0, steps of the next: 1)\n\
             epoch  1/14  2.1 s  28400 images/s  cost 0.2131  train 93.62 %  held out 50.00 %  lr 0.03\n";
         assert_eq!(text, want);
     }

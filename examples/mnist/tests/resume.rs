@@ -72,7 +72,9 @@ fn a_run_killed_anywhere_and_started_again_ends_with_the_same_file() {
         std::thread::sleep(delay);
         child.kill().unwrap();
         let output = child.wait_with_output().unwrap();
-        resumptions += usize::from(text(&output.stderr).contains("resumed after "));
+        let error = text(&output.stderr);
+        resumptions += usize::from(error.contains("resumed from "));
+        assert!(!error.contains("skipped"), "a half written checkpoint; killed after {kills:?}: {error}");
         if output.status.signal() == Some(9) {
             kills.push(delay);
             // later and later, until one comes to its end
@@ -132,7 +134,7 @@ fn an_interrupted_run_goes_on_where_it_was() {
     let steps = newest.rsplit('-').next().and_then(|end| end.strip_suffix(".safetensors")?.parse::<u64>().ok());
     let epochs = (steps.unwrap() / 20 + 1).to_string();
     let whole = run(&epochs, &["--save", "whole"]).output().unwrap();
-    for notice in ["resumed after ", &format!("resumed after {epochs} epochs and 0 steps")] {
+    for notice in ["resumed from ", &format!("(epochs done: {epochs}, steps of the next: 0)")] {
         let resumed = run(&epochs, &keep).args(["--save", "resumed"]).output().unwrap();
         assert!(text(&resumed.stderr).contains(notice), "{}", text(&resumed.stderr));
         assert_eq!(result(&resumed), result(&whole));

@@ -29,6 +29,8 @@ pub(super) struct Place {
     /// Steps of the present epoch that are done.
     pub(super) step: u64,
     pub(super) sums: Sums,
+    /// Of every epoch that is done: too long for a file's header, so a checkpoint has it in a tensor.
+    #[serde(skip)]
     pub(super) history: Vec<EpochReport>,
 }
 

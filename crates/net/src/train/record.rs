@@ -18,6 +18,9 @@ use crate::{
     save::{BESIDE, CHECKPOINT, ModelFile, checksum, encode, write_atomically},
 };
 
+/// The name of the tensor with the reports of the epochs, as JSON.
+const HISTORY: &str = "checkpoint.history";
+
 /// What a checkpoint says besides numbers in tensors.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Record {
@@ -41,6 +44,7 @@ pub(super) fn write<T: Scalar>(
     let mut metadata = net.notes();
     metadata.insert(CHECKPOINT.into(), serde_json::to_string(record).map_err(|error| fail(&error))?);
     checksum::reserve(&mut metadata);
+    let history = serde_json::to_string(&record.at.history).map_err(|error| fail(&error))?;
     let (params, buffers) = course.outcome(net);
     let slots: Vec<_> = course.optimizer.slots().map(|(name, slot)| (slot_prefix(name), slot)).collect();
     let raw = format!("{BESIDE}network.");
@@ -49,7 +53,7 @@ pub(super) fn write<T: Scalar>(
     if course.average.is_some() {
         arenas.extend([(raw.as_str(), &net.params), (raw.as_str(), &net.buffers)]);
     }
-    let mut bytes = encode(arenas, metadata).map_err(|error| fail(&error))?;
+    let mut bytes = encode(arenas, [(HISTORY, history.as_str())], metadata).map_err(|error| fail(&error))?;
     checksum::seal(&mut bytes);
     write_atomically(path, &bytes).map_err(|cause| NetError::File { path: path.into(), cause })
 }
@@ -66,8 +70,9 @@ impl Saved {
         let file = ModelFile::read(path)?;
         let fail = |problem: String| NetError::Model { path: path.into(), problem };
         let record = file.metadata.get(CHECKPOINT).ok_or_else(|| fail("a model, but not a checkpoint".into()))?;
-        let record =
-            serde_json::from_str(record).map_err(|error| fail(format!("its record cannot be read: {error}")))?;
+        let unread = |error: serde_json::Error| fail(format!("its record cannot be read: {error}"));
+        let mut record: Record = serde_json::from_str(record).map_err(unread)?;
+        record.at.history = serde_json::from_str(file.text(HISTORY).map_err(fail)?).map_err(unread)?;
         Ok(Self { file, record })
     }
 
@@ -110,7 +115,7 @@ impl Saved {
 }
 
 fn slot_prefix(slot: &str) -> String {
-    format!("{BESIDE}{slot}.")
+    format!("{BESIDE}optimizer.{slot}.")
 }
 
 fn named(prefix: &str, layout: &Layout) -> Vec<TensorSpec> {

@@ -139,7 +139,7 @@ fn observers_are_told_of_the_epochs_before() {
     let path = newest(folder.path());
     let log = Log::default();
     fit(trainer().observe(log.clone()), &mut small(3)).unwrap();
-    let resumed = format!("resumed after 2 epochs and 2 steps, from {}", path.display());
+    let resumed = format!("resumed from {} (epochs done: 2, steps of the next: 2)", path.display());
     assert_eq!(*log.0.lock().unwrap(), [&resumed, "epoch 1", "epoch 2", "epoch 3"]);
 
     /// Ends the run by what it has seen of earlier epochs.
@@ -317,7 +317,7 @@ fn a_damaged_checkpoint_is_passed_over() {
         assert!(outcome(&net, &history) == want);
         let log = log.0.lock().unwrap();
         assert!(log[0].starts_with(&format!("skipped {}: ", path.display())) && log[0].contains(reason), "{log:?}");
-        assert!(log[1].starts_with("resumed after 1 epochs and 1 steps"), "{log:?}");
+        assert!(log[1].ends_with("(epochs done: 1, steps of the next: 1)"), "{log:?}");
 
         // when none is left, the user decides
         for name in files(folder.path()) {
