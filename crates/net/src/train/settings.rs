@@ -15,7 +15,8 @@ use crate::{Data, Images, NetError, Sequential, error::dims, observe::Run, save:
 pub(super) struct Settings(Vec<(String, String)>);
 
 impl<T: Scalar> Trainer<'_, T> {
-    /// The settings of a run. The number of epochs is compared by itself: often it may change.
+    /// The settings of a run; a new setting of [`Trainer`] is a new line here. The number of epochs is compared by itself: often
+    /// it may change.
     pub(super) fn settings(
         &self,
         net: &Sequential<T>,
