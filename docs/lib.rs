@@ -31,6 +31,9 @@ pub mod performance {}
 #[doc = include_str!("src/training.md")]
 pub mod training {}
 
+#[doc = include_str!("src/resuming.md")]
+pub mod resuming {}
+
 #[doc = include_str!("src/saving.md")]
 pub mod saving {}
 

@@ -63,8 +63,8 @@ pub enum NetError {
 
     /// The cost became infinite or NaN.
     #[error(
-        "the cost became {cost} at epoch {epoch}, step {step} (learning rate {learning_rate}){}; the network is as it was before that epoch: try a smaller learning rate",
-        place(.layer)
+        "the cost became {cost} at epoch {epoch}, step {step} (learning rate {learning_rate}){}; the network is as it was before that epoch{}: try a smaller learning rate",
+        place(.layer), kept(.checkpoint)
     )]
     Diverged {
         /// The epoch, from 1.
@@ -77,6 +77,20 @@ pub enum NetError {
         learning_rate: f64,
         /// The first layer whose output is not finite.
         layer: Option<String>,
+        /// The last good checkpoint, if any were written.
+        checkpoint: Option<PathBuf>,
+    },
+
+    /// The checkpoint in the folder was written by a run with other data or settings.
+    #[error(
+        "{}: this run cannot go on from another one's checkpoint: {}; use the same data and settings, or begin in another folder",
+        .path.display(), .differences.join("; ")
+    )]
+    OtherRun {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What differs, each as in `learning rate: 0.03 in the checkpoint, 0.05 in this run`.
+        differences: Vec<String>,
     },
 
     /// Threads could not be had.
@@ -108,6 +122,10 @@ fn origin(before: &str) -> String {
 
 fn place(layer: &Option<String>) -> String {
     layer.as_ref().map(|name| format!("; the first output that is not finite is {name}'s")).unwrap_or_default()
+}
+
+fn kept(checkpoint: &Option<PathBuf>) -> String {
+    checkpoint.as_ref().map(|path| format!(", the last good checkpoint is {}", path.display())).unwrap_or_default()
 }
 
 /// A shape as people write it: `(3, 4)`, `(5,)`.

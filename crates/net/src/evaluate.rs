@@ -2,6 +2,7 @@
 
 use layers::Scalar;
 use ndarray::{Array2, Axis};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Cost, Data, Images, NetError, Sequential, Targets,
@@ -14,7 +15,7 @@ const BATCH: usize = 256;
 const VALUES: usize = 1 << 26;
 
 /// What an evaluation found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Evaluation {
     /// The mean cost of a sample.
     pub cost: f64,

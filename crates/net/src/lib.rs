@@ -31,5 +31,5 @@ pub use schedule::{Position, Schedule, ScheduleError};
 pub use sequential::Sequential;
 pub use spec::{LayerSpec, NamedLayer, NetSpec};
 pub use summary::Summary;
-pub use train::{History, Trainer};
+pub use train::{Checkpoints, History, Trainer};
 pub use workspace::Workspace;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use layers::Scalar;
+use serde::{Deserialize, Serialize};
 
 /// The class that outputs (a slice, or a row of an array) vote for: the index of the largest. The first of equals wins, NaN
 /// never does; `None` when nothing but NaN is there.
@@ -46,11 +47,30 @@ pub fn argmax<'a, T: Scalar>(outputs: impl IntoIterator<Item = &'a T>) -> Option
 ///              2  .  1  .
 /// ");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Counts")]
 pub struct Confusion {
     classes: usize,
     /// `classes` rows of `classes + 1` counts: the last counts samples without a prediction.
     counts: Vec<u64>,
+}
+
+/// A confusion matrix as it is read, its size not yet checked.
+#[derive(Deserialize)]
+struct Counts {
+    classes: usize,
+    counts: Vec<u64>,
+}
+
+impl TryFrom<Counts> for Confusion {
+    type Error = String;
+
+    fn try_from(Counts { classes, counts }: Counts) -> Result<Self, String> {
+        match classes.checked_add(1).and_then(|columns| columns.checked_mul(classes)) {
+            Some(size) if size == counts.len() => Ok(Self { classes, counts }),
+            _ => Err(format!("a confusion matrix of {classes} classes with {} counts", counts.len())),
+        }
+    }
 }
 
 impl Confusion {

@@ -1,6 +1,10 @@
 //! Watching a training run, and stopping it.
 
-use crate::Evaluation;
+use std::{fmt, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Evaluation, Position};
 
 /// Whether a run goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,7 +19,7 @@ pub enum Flow {
 /// What is known when a run starts.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Epochs to go.
+    /// Epochs of the whole run.
     pub epochs: u64,
     /// Steps in an epoch.
     pub steps: u64,
@@ -25,6 +29,14 @@ pub struct Run {
     pub batch_size: usize,
     /// Threads at work.
     pub threads: usize,
+}
+
+impl Run {
+    /// Where the run stands before a step, counted from 0.
+    pub(crate) fn position(&self, step: u64) -> Position {
+        let steps = self.epochs.saturating_mul(self.steps);
+        Position { step, steps, epoch: step / self.steps, epochs: self.epochs }
+    }
 }
 
 /// One step.
@@ -43,7 +55,7 @@ pub struct StepReport {
 }
 
 /// One epoch.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EpochReport {
     /// The epoch, from 1.
     pub epoch: u64,
@@ -59,6 +71,37 @@ pub struct EpochReport {
     pub seconds: f64,
     /// Training samples a second.
     pub samples_per_second: f64,
+}
+
+/// Something about a run that deserves a line; printed, it is that line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The run goes on from a checkpoint.
+    Resumed {
+        /// The file.
+        path: PathBuf,
+        /// Epochs that are done.
+        epochs: u64,
+        /// Steps that are done of the next one.
+        steps: u64,
+    },
+    /// A checkpoint could not be used; the one before it is tried.
+    Skipped {
+        /// What is wrong with which file.
+        problem: String,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resumed { path, epochs, steps } => {
+                write!(f, "resumed from {} (epochs done: {epochs}, steps of the next: {steps})", path.display())
+            }
+            Self::Skipped { problem } => write!(f, "skipped {problem}; trying the checkpoint before it"),
+        }
+    }
 }
 
 /// Somebody who watches a run: a progress bar, a log, a stop button.
@@ -81,13 +124,19 @@ pub trait Observer: Send {
         let _ = run;
     }
 
+    /// Something besides steps and epochs happened.
+    fn notice(&mut self, notice: &Notice) {
+        let _ = notice;
+    }
+
     /// A step is done.
     fn step(&mut self, report: &StepReport) -> Flow {
         let _ = report;
         Flow::Continue
     }
 
-    /// An epoch is done and evaluated.
+    /// An epoch is done and evaluated. When a run goes on from a checkpoint, observers are first told of the epochs before it
+    /// again, so that one that keeps count, to stop early or to draw a curve, knows what it would have known.
     fn epoch(&mut self, report: &EpochReport) -> Flow {
         let _ = report;
         Flow::Continue

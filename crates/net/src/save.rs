@@ -9,6 +9,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs, io,
     path::Path,
+    sync::Arc,
 };
 
 use layers::{Arena, Layout, Scalar, TensorSpec};
@@ -16,12 +17,20 @@ use safetensors::{Dtype, SafeTensors, View};
 
 use crate::{NetError, NetSpec, Sequential, SequentialBuilder, builder::Blueprint, error::dims};
 
+pub(crate) mod checksum;
+
 /// The metadata key of the architecture.
 const SPEC: &str = "overlay.network";
 /// The prefix of the network's notes.
 const NOTE: &str = "overlay.note.";
 /// The metadata key of the pixels' scaling, which a network with a layer of the user's own has too.
 const SCALING: &str = "overlay.scaling";
+/// The metadata key of a checkpoint's record.
+pub(crate) const CHECKPOINT: &str = "overlay.checkpoint";
+/// What begins the names of tensors that a checkpoint holds beside the network; whoever reads the network passes them over.
+pub(crate) const BESIDE: &str = "checkpoint.";
+/// What is written beside a file before it takes its place: left behind when the program is killed in between.
+pub(crate) const PARTIAL: [&str; 2] = [".overlay-", ".partial"];
 /// A header longer than this is not one of ours, nor one that PyTorch would write for such a network.
 const MAX_HEADER: u64 = 16 << 20;
 
@@ -46,11 +55,8 @@ impl<T: Scalar> Sequential<T> {
     /// ```
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), NetError> {
         let path = path.as_ref();
-        let tensors = self.params.tensors().chain(self.buffers.tensors());
-        let tensors = tensors.map(|tensor| (tensor.spec.name.as_str(), Stored::new(tensor.spec, tensor.values)));
-        let bytes = safetensors::serialize(tensors, Some(self.notes()))
+        let bytes = encode([("", &self.params), ("", &self.buffers)], [], self.notes())
             .map_err(|error| NetError::Model { path: path.into(), problem: format!("cannot be written: {error}") })?;
-        let bytes = sorted(&bytes).unwrap_or(bytes);
         write_atomically(path, &bytes).map_err(|cause| NetError::File { path: path.into(), cause })
     }
 
@@ -104,7 +110,8 @@ impl<T: Scalar> Sequential<T> {
         file.fill(self).map_err(fail)
     }
 
-    fn notes(&self) -> HashMap<String, String> {
+    /// The metadata of a file with this network.
+    pub(crate) fn notes(&self) -> HashMap<String, String> {
         let notes = self.metadata.iter().map(|(key, value)| (format!("{NOTE}{key}"), value.clone()));
         let spec = self.spec.as_ref().and_then(|spec| serde_json::to_string(spec).ok());
         let scaling = serde_json::to_string(&self.scaling).unwrap_or_default();
@@ -117,11 +124,26 @@ impl<T: Scalar> Sequential<T> {
     }
 }
 
+/// A safetensors file of arenas, each with what its tensors' names begin with, and of texts by name. The same content gives
+/// the same bytes.
+pub(crate) fn encode<'a, T: Scalar>(
+    arenas: impl IntoIterator<Item = (&'a str, &'a Arena<T>)>,
+    texts: impl IntoIterator<Item = (&'a str, &'a str)>,
+    metadata: HashMap<String, String>,
+) -> Result<Vec<u8>, safetensors::SafeTensorError> {
+    let tensors = arenas.into_iter().flat_map(|(prefix, arena)| {
+        let named = move |spec: &TensorSpec| format!("{prefix}{}", spec.name);
+        arena.tensors().map(move |tensor| (named(tensor.spec), Stored::new(tensor.spec, tensor.values)))
+    });
+    let texts = texts.into_iter().map(|(name, text)| (name.to_string(), Stored::Text([text.len()], text.as_bytes())));
+    let bytes = safetensors::serialize(tensors.chain(texts), Some(metadata))?;
+    Ok(sorted(&bytes).unwrap_or(bytes))
+}
+
 /// A tensor on its way into a file.
-struct Stored<'a, T> {
-    dtype: Dtype,
-    shape: &'a [usize],
-    values: &'a [T],
+enum Stored<'a, T> {
+    Numbers { dtype: Dtype, shape: &'a [usize], values: &'a [T] },
+    Text([usize; 1], &'a [u8]),
 }
 
 impl<'a, T: Scalar> Stored<'a, T> {
@@ -131,45 +153,57 @@ impl<'a, T: Scalar> Stored<'a, T> {
             (false, 4) => Dtype::F32,
             (false, _) => Dtype::F64,
         };
-        Self { dtype, shape: &spec.shape, values }
+        Self::Numbers { dtype, shape: &spec.shape, values }
     }
+}
 
-    fn bytes(&self) -> Vec<u8> {
-        let values = self.values.iter().map(|value| value.as_f64());
-        match self.dtype {
-            Dtype::I64 => values.flat_map(|v| (v as i64).to_le_bytes()).collect(),
-            Dtype::F32 => values.flat_map(|v| (v as f32).to_le_bytes()).collect(),
-            _ => values.flat_map(f64::to_le_bytes).collect(),
-        }
+fn number_bytes<T: Scalar>(dtype: Dtype, values: &[T]) -> Vec<u8> {
+    let values = values.iter().map(|value| value.as_f64());
+    match dtype {
+        Dtype::I64 => values.flat_map(|v| (v as i64).to_le_bytes()).collect(),
+        Dtype::F32 => values.flat_map(|v| (v as f32).to_le_bytes()).collect(),
+        _ => values.flat_map(f64::to_le_bytes).collect(),
     }
 }
 
 impl<T: Scalar> View for Stored<'_, T> {
     fn dtype(&self) -> Dtype {
-        self.dtype
+        match self {
+            Self::Numbers { dtype, .. } => *dtype,
+            Self::Text(..) => Dtype::U8,
+        }
     }
 
     fn shape(&self) -> &[usize] {
-        self.shape
+        match self {
+            Self::Numbers { shape, .. } => shape,
+            Self::Text(len, _) => len,
+        }
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(self.bytes())
+        match self {
+            Self::Numbers { dtype, values, .. } => Cow::Owned(number_bytes(*dtype, values)),
+            Self::Text(_, text) => Cow::Borrowed(text),
+        }
     }
 
     fn data_len(&self) -> usize {
-        self.values.len() * if self.dtype == Dtype::F32 { 4 } else { 8 }
+        match self {
+            Self::Numbers { dtype, values, .. } => values.len() * if *dtype == Dtype::F32 { 4 } else { 8 },
+            Self::Text(_, text) => text.len(),
+        }
     }
 }
 
 /// A safetensors file as it was read, its format checked but not its meaning.
-struct ModelFile {
+pub(crate) struct ModelFile {
     bytes: Vec<u8>,
-    metadata: BTreeMap<String, String>,
+    pub(crate) metadata: BTreeMap<String, String>,
 }
 
 impl ModelFile {
-    fn read(path: &Path) -> Result<Self, NetError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, NetError> {
         let bytes = fs::read(path).map_err(|cause| NetError::File { path: path.into(), cause })?;
         let fail = |problem: String| NetError::Model { path: path.into(), problem };
         let damaged = |error: &dyn std::fmt::Display| {
@@ -180,6 +214,7 @@ impl ModelFile {
         let (_, read) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(&error))?;
         SafeTensors::deserialize(&bytes).map_err(|error| damaged(&error))?;
         let metadata = read.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+        checksum::verify(&bytes, header.len(), &metadata).map_err(fail)?;
         Ok(Self { bytes, metadata })
     }
 
@@ -187,8 +222,8 @@ impl ModelFile {
         SafeTensors::deserialize(&self.bytes).expect("deserialized when it was read")
     }
 
-    /// Whether the file holds just these tensors.
-    fn check(&self, wanted: Vec<TensorSpec>) -> Result<(), String> {
+    /// Whether the file holds just these tensors, those that are only for a checkpoint left aside.
+    pub(crate) fn check(&self, wanted: Vec<TensorSpec>) -> Result<(), String> {
         let tensors = self.tensors();
         let mut problems = Vec::new();
         for spec in &wanted {
@@ -207,7 +242,7 @@ impl ModelFile {
         let known: HashSet<&str> = wanted.iter().map(|spec| spec.name.as_str()).collect();
         let mut names = tensors.names();
         names.sort_unstable();
-        let unknown = names.iter().filter(|&&name| !known.contains(name));
+        let unknown = names.iter().filter(|&&name| !known.contains(name) && !name.starts_with(BESIDE));
         problems.extend(unknown.map(|name| format!("{} is not in the network", printable(name))));
         match problems.len() {
             0 => Ok(()),
@@ -221,10 +256,10 @@ impl ModelFile {
 
     /// Fills a network that [`check`](Self::check) has passed; changes nothing when a value is not finite.
     fn fill<T: Scalar>(&self, net: &mut Sequential<T>) -> Result<(), String> {
-        let tensors = self.tensors();
         let (mut params, mut buffers) = (net.params.clone(), net.buffers.clone());
         for arena in [&mut params, &mut buffers] {
-            fill_arena(arena, &tensors)?;
+            self.fill_arena(arena, "")?;
+            check_finite(arena)?;
         }
         (net.params, net.buffers) = (params, buffers);
         let notes =
@@ -232,23 +267,36 @@ impl ModelFile {
         net.metadata.extend(notes);
         Ok(())
     }
+
+    /// A text that was [encoded](encode).
+    pub(crate) fn text(&self, name: &str) -> Result<&str, String> {
+        let tensors = SafeTensors::deserialize(&self.bytes).map_err(|error| error.to_string())?;
+        let tensor = tensors.tensor(name).map_err(|error| format!("{name}: {error}"))?;
+        std::str::from_utf8(tensor.data()).map_err(|error| format!("{name}: {error}"))
+    }
+
+    /// Fills an arena from tensors whose names begin with `prefix`.
+    pub(crate) fn fill_arena<T: Scalar>(&self, arena: &mut Arena<T>, prefix: &str) -> Result<(), String> {
+        let (tensors, layout) = (self.tensors(), Arc::clone(arena.layout()));
+        for (spec, range) in layout.iter() {
+            let name = format!("{prefix}{}", spec.name);
+            let tensor = tensors.tensor(&name).map_err(|error| format!("{name}: {error}"))?;
+            let values = &mut arena.values_mut()[range];
+            match tensor.dtype() {
+                Dtype::F32 => copy(values, tensor.data(), |bytes| f64::from(f32::from_le_bytes(bytes))),
+                Dtype::F64 => copy(values, tensor.data(), f64::from_le_bytes),
+                _ => copy(values, tensor.data(), |bytes| i64::from_le_bytes(bytes) as f64),
+            }
+        }
+        Ok(())
+    }
 }
 
-fn fill_arena<T: Scalar>(arena: &mut Arena<T>, tensors: &SafeTensors<'_>) -> Result<(), String> {
-    let layout = arena.layout().clone();
-    for (spec, range) in layout.iter() {
-        let tensor = tensors.tensor(&spec.name).map_err(|error| format!("{}: {error}", spec.name))?;
-        let values = &mut arena.values_mut()[range];
-        match tensor.dtype() {
-            Dtype::F32 => copy(values, tensor.data(), |bytes| f64::from(f32::from_le_bytes(bytes))),
-            Dtype::F64 => copy(values, tensor.data(), f64::from_le_bytes),
-            _ => copy(values, tensor.data(), |bytes| i64::from_le_bytes(bytes) as f64),
-        }
-        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
-            return Err(format!(
-                "{} holds {} at index {index}: a network with it would answer NaN",
-                spec.name, values[index]
-            ));
+fn check_finite<T: Scalar>(arena: &Arena<T>) -> Result<(), String> {
+    for tensor in arena.tensors() {
+        if let Some(index) = tensor.values.iter().position(|value| !value.is_finite()) {
+            let (name, value) = (&tensor.spec.name, tensor.values[index]);
+            return Err(format!("{name} holds {value} at index {index}: a network with it would answer NaN"));
         }
     }
     Ok(())
@@ -286,10 +334,11 @@ fn printable(name: &str) -> String {
     format!("`{}{dots}`", short.escape_debug())
 }
 
-fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use io::Write as _;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
+    builder.prefix(PARTIAL[0]).suffix(PARTIAL[1]);
     #[cfg(unix)]
     {
         // as other programs make files: readable as the umask says, not by the owner alone

@@ -1,18 +1,30 @@
 //! The training loop.
 
-use std::{fmt, time::Instant};
+use std::fmt;
 
 use layers::{Scalar, random::Key};
 use ndarray::ArrayView1;
 
 use crate::{
-    Cost, Data, Flow, NetError, Observer, Position, Schedule, Sequential, Targets, Workspace,
+    Cost, Data, Flow, NetError, Observer, Schedule, Sequential, Targets, Workspace,
     cost::SoftmaxCrossEntropy,
     execute::Draw,
     metrics::argmax,
-    observe::{EpochReport, Run, StepReport},
-    optim::{Optimizer, OptimizerState},
+    observe::{EpochReport, Run},
+    optim::Optimizer,
 };
+
+mod checkpoint;
+mod course;
+mod ema;
+mod record;
+mod run;
+mod settings;
+
+pub use checkpoint::Checkpoints;
+use checkpoint::Keeper;
+use course::Course;
+use run::Job;
 
 /// Gradient descent over a data set: batches, epochs, a schedule, and observers.
 ///
@@ -38,6 +50,8 @@ pub struct Trainer<'o, T: Scalar> {
     shuffle: bool,
     seed: u64,
     threads: Option<usize>,
+    ema: Option<f64>,
+    checkpoints: Option<Checkpoints>,
     observers: Vec<Box<dyn Observer + 'o>>,
 }
 
@@ -63,6 +77,8 @@ impl<'o, T: Scalar> Trainer<'o, T> {
             shuffle: true,
             seed: 0,
             threads: None,
+            ema: None,
+            checkpoints: None,
             observers: Vec::new(),
         }
     }
@@ -116,6 +132,51 @@ impl<'o, T: Scalar> Trainer<'o, T> {
         self
     }
 
+    /// Averages the weights: the network that is evaluated after each epoch, and that [`fit`](Self::fit) leaves behind, is the
+    /// mean of the networks after each step, in which each weighs `decay` times as much as the one after it. Steps are taken
+    /// by the network that is not averaged.
+    ///
+    /// The averaged network often does better than the last one, whose steps still jump around the goal. 1 / (1 − `decay`) steps
+    /// count in effect: 0.99 to 0.999 suit runs of some thousand steps. The first steps are no exception: the mean is normalised,
+    /// and where the network started has no share in it. BatchNorm's running statistics are averaged likewise, since those
+    /// of the last step belong to other weights; its counters are copied.
+    #[must_use]
+    #[doc(alias = "exponential moving average")]
+    pub fn ema(mut self, decay: f64) -> Self {
+        self.ema = Some(decay);
+        self
+    }
+
+    /// Leaves checkpoints in a folder, and goes on from the last one there: a run that was killed, and is started again in the
+    /// same way, ends with the same network, bit for bit, and with the same reports, as the run that was not.
+    ///
+    /// A checkpoint is checked against its SHA-256; one that is damaged is passed over for the one before it. One of another run
+    /// is refused: data, settings, architecture, starting weights, instruction set and version must be the same. The number of
+    /// threads may differ, and so may the number of epochs, as long as the steps that are done would have had the same learning
+    /// rates. A run that is complete is not run again.
+    ///
+    /// ```
+    /// use net::{Checkpoints, Sequential, Trainer, optim::Sgd};
+    /// let data = mnist_io::Mnist::sample()?;
+    /// let (train, test) = (data.train.take(200), data.test.take(50));
+    /// let folder = tempfile::tempdir()?;
+    /// let learn = |epochs| {
+    ///     let mut net = Sequential::builder([1, 28, 28]).dense(10).build(42)?;
+    ///     let mut trainer = Trainer::new(Sgd::new(0.1)).checkpoints(Checkpoints::in_dir(folder.path()).every_steps(3));
+    ///     trainer = trainer.batch_size(20).epochs(epochs);
+    ///     trainer.fit(&mut net, train.pair(), test.pair())
+    /// };
+    /// assert_eq!(learn(2)?.epochs.len(), 2);
+    /// assert_eq!(learn(3)?.epochs.len(), 3); // two of them from the checkpoint
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    #[doc(alias = "resume")]
+    pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
+        self.checkpoints = Some(checkpoints);
+        self
+    }
+
     /// Somebody who watches, and may stop the run.
     #[must_use]
     pub fn observe(mut self, observer: impl Observer + 'o) -> Self {
@@ -127,8 +188,9 @@ impl<'o, T: Scalar> Trainer<'o, T> {
     /// only reported.
     ///
     /// # Errors
-    /// [`NetError`] when a setting, the data or the number of threads is wrong (nothing has been changed then), or when the
-    /// cost or a parameter becomes infinite or NaN (the network then is as it was before that epoch).
+    /// [`NetError`] when a setting, the data or the number of threads is wrong, or a checkpoint is of another run or none can be
+    /// read (nothing has been changed then); or when the cost or a parameter becomes infinite or NaN, or a checkpoint cannot be
+    /// written (the network then is as it was before that epoch, or at the checkpoint if the run went on within the epoch).
     pub fn fit<'d>(
         &mut self,
         net: &mut Sequential<T>,
@@ -157,121 +219,37 @@ impl<'o, T: Scalar> Trainer<'o, T> {
                 return Err(NetError::Setting(format!("{what} must be at least 1")));
             }
         }
-        Ok(())
+        if let Some(decay) = self.ema.filter(|decay| !(0.0..1.0).contains(decay)) {
+            let problem =
+                format!("the decay of the average must be at least 0 and below 1 (got {decay}): 0.99 is usual");
+            return Err(NetError::Setting(problem));
+        }
+        self.checkpoints.as_ref().map_or(Ok(()), Checkpoints::check)
     }
 
-    fn run(
+    fn run<'d>(
         &mut self,
         net: &mut Sequential<T>,
-        train: &Data<'_, T>,
-        held_out: &Data<'_, T>,
+        train: &Data<'d, T>,
+        held_out: &Data<'d, T>,
     ) -> Result<History, NetError> {
         let batch_size = self.batch_size.min(train.len());
         let steps = train.len().div_ceil(batch_size) as u64;
         let threads = rayon::current_num_threads();
         let run = Run { epochs: self.epochs, steps, samples: train.len(), batch_size, threads };
-        self.observers.iter_mut().for_each(|observer| observer.start(&run));
-        let mut state = OptimizerState::new(self.optimizer.as_ref(), net.params.layout());
-        let mut learner = Learner {
-            order: (0..train.len() as u64).collect(),
-            labels: Vec::with_capacity(batch_size),
-            workspace: net.workspace(batch_size),
+        let keeper = match self.checkpoints.clone() {
+            Some(checkpoints) => {
+                let settings = self.settings(net, train, held_out, &run)?;
+                Some(Keeper::new(checkpoints, settings, self.schedule, run.clone()))
+            }
+            None => None,
         };
-        let result = self.epochs_of(net, train, held_out, &run, &mut state, &mut learner);
+        let job = Job { train, held_out, keeper, run };
+        let mut course = Course::new(self.optimizer.as_ref(), self.ema, net);
+        self.observers.iter_mut().for_each(|observer| observer.start(&job.run));
+        let result = self.learn(net, &job, &mut course);
         self.observers.iter_mut().for_each(|observer| observer.finish());
         result
-    }
-
-    fn epochs_of(
-        &mut self,
-        net: &mut Sequential<T>,
-        train: &Data<'_, T>,
-        held_out: &Data<'_, T>,
-        run: &Run,
-        state: &mut OptimizerState<T>,
-        learner: &mut Learner<T>,
-    ) -> Result<History, NetError> {
-        let mut history = History::default();
-        for epoch in 0..self.epochs {
-            let before = (net.params.clone(), net.buffers.clone());
-            let begin = Instant::now();
-            let done = self.epoch(net, train, run, epoch, state, learner);
-            let seconds = begin.elapsed().as_secs_f64();
-            // the cost of a step is known before the step: of the last one, only this tells
-            let checked = done.and_then(|sums| {
-                let held_out = net.evaluate(held_out.clone(), self.cost.as_ref())?;
-                let (step, learning_rate) = (run.steps, sums.learning_rate);
-                let diverged =
-                    NetError::Diverged { epoch: epoch + 1, step, cost: held_out.cost, learning_rate, layer: None };
-                if held_out.cost.is_finite() { Ok((sums, held_out)) } else { Err(diverged) }
-            });
-            let (sums, held_out) = match checked {
-                Ok(checked) => checked,
-                Err(error) => {
-                    (net.params, net.buffers) = before;
-                    return Err(error);
-                }
-            };
-            if sums.samples < train.len() {
-                history.stopped = true;
-                return Ok(history);
-            }
-            let count = train.len() as f64;
-            let report = EpochReport {
-                epoch: epoch + 1,
-                train_cost: sums.cost / count,
-                train_accuracy: sums.correct as f64 / count,
-                held_out,
-                learning_rate: sums.learning_rate,
-                seconds,
-                samples_per_second: count / seconds,
-            };
-            let stop = self.tell(|observer| observer.epoch(&report));
-            history.epochs.push(report);
-            if stop {
-                history.stopped = epoch + 1 < self.epochs;
-                break;
-            }
-        }
-        Ok(history)
-    }
-
-    /// One pass over the training samples, or less when an observer stops it.
-    fn epoch(
-        &mut self,
-        net: &mut Sequential<T>,
-        train: &Data<'_, T>,
-        run: &Run,
-        epoch: u64,
-        state: &mut OptimizerState<T>,
-        learner: &mut Learner<T>,
-    ) -> Result<Sums, NetError> {
-        let key = Key::new(self.seed);
-        if self.shuffle {
-            // from the file's order, so that an epoch's order depends on nothing before it
-            learner.order.iter_mut().zip(0..).for_each(|(sample, index)| *sample = index);
-            key.stream("shuffle", "", epoch, 0).shuffle(&mut learner.order);
-        }
-        let mut sums = Sums::default();
-        for step in 0..run.steps {
-            let steps = run.epochs.saturating_mul(run.steps);
-            let position = Position { step: epoch * run.steps + step, steps, epoch, epochs: run.epochs };
-            let learning_rate = self.optimizer.learning_rate() * self.schedule.factor(position);
-            let batch = step as usize * run.batch_size..train.len().min((step as usize + 1) * run.batch_size);
-            let (cost, correct) = learner.gradient(net, train, batch.clone(), key, epoch, self.cost.as_ref());
-            if !cost.is_finite() {
-                let layer = net.first_not_finite(&learner.workspace);
-                return Err(NetError::Diverged { epoch: epoch + 1, step: step + 1, cost, learning_rate, layer });
-            }
-            state.step(self.optimizer.as_ref(), learning_rate, &mut net.params, learner.workspace.grads());
-            net.commit(&learner.workspace);
-            sums.add(cost, correct, batch.len(), learning_rate);
-            let report = StepReport { epoch: epoch + 1, step: step + 1, samples: batch.len(), cost, learning_rate };
-            if self.tell(|observer| observer.step(&report)) {
-                break;
-            }
-        }
-        Ok(sums)
     }
 
     /// Tells every observer; whether one of them wants to stop.
@@ -311,24 +289,6 @@ impl<T: Scalar> Learner<T> {
         let found = |(output, &label): (ArrayView1<'_, T>, &u8)| argmax(output) == Some(usize::from(label));
         let correct = self.workspace.outputs().outer_iter().zip(&self.labels).filter(|&pair| found(pair)).count();
         (value, correct)
-    }
-}
-
-/// What an epoch adds up.
-#[derive(Default)]
-struct Sums {
-    cost: f64,
-    correct: usize,
-    samples: usize,
-    learning_rate: f64,
-}
-
-impl Sums {
-    fn add(&mut self, cost: f64, correct: usize, samples: usize, learning_rate: f64) {
-        self.cost += cost * samples as f64;
-        self.correct += correct;
-        self.samples += samples;
-        self.learning_rate = learning_rate;
     }
 }
 

@@ -8,13 +8,16 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use net::{
     Flow, Observer,
-    observe::{EpochReport, Run, StepReport},
+    observe::{EpochReport, Notice, Run, StepReport},
 };
 
 /// Shows a training run: on a terminal a bar that moves and one line that stays for each epoch, elsewhere the lines alone.
 pub struct Progress {
     out: Out,
     epochs: u64,
+    batch_size: usize,
+    /// The epoch that the bar shows.
+    epoch: u64,
     /// The cost of recent steps, smoothed.
     cost: Option<f64>,
 }
@@ -37,7 +40,7 @@ impl Progress {
             if let Ok(style) = style {
                 bar.set_style(style.progress_chars("━╸ ").with_key("per_sec", per_second));
             }
-            return Self { out: Out::Bar(bar), epochs: 0, cost: None };
+            return Self::new(Out::Bar(bar));
         }
         Self::lines(io::stderr())
     }
@@ -47,7 +50,23 @@ impl Progress {
     /// A line that cannot be written is dropped: a full disk does not end a training run.
     #[must_use]
     pub fn lines(out: impl Write + Send + 'static) -> Self {
-        Self { out: Out::Lines(Box::new(out)), epochs: 0, cost: None }
+        Self::new(Out::Lines(Box::new(out)))
+    }
+
+    fn new(out: Out) -> Self {
+        Self { out, epochs: 0, batch_size: 0, epoch: 0, cost: None }
+    }
+
+    /// A line that stays.
+    fn say(&mut self, line: &dyn fmt::Display) {
+        match &mut self.out {
+            Out::Bar(bar) => bar.suspend(|| {
+                let _ = writeln!(io::stderr(), "{line}");
+            }),
+            Out::Lines(out) => {
+                let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+            }
+        }
     }
 }
 
@@ -57,18 +76,23 @@ fn per_second(state: &indicatif::ProgressState, out: &mut dyn fmt::Write) {
 
 impl Observer for Progress {
     fn start(&mut self, run: &Run) {
-        self.epochs = run.epochs;
-        self.cost = None;
+        (self.epochs, self.batch_size) = (run.epochs, run.batch_size);
+        (self.epoch, self.cost) = (0, None);
         if let Out::Bar(bar) = &self.out {
             bar.set_length(run.samples as u64);
         }
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        self.say(notice);
     }
 
     fn step(&mut self, report: &StepReport) -> Flow {
         let smooth = self.cost.map_or(report.cost, |cost| 0.95 * cost + 0.05 * report.cost);
         self.cost = Some(smooth);
         if let Out::Bar(bar) = &self.out {
-            if report.step == 1 {
+            if report.epoch != self.epoch {
+                self.epoch = report.epoch;
                 bar.set_prefix(format!(
                     "epoch {:>w$}/{}",
                     report.epoch,
@@ -76,6 +100,9 @@ impl Observer for Progress {
                     w = self.epochs.to_string().len()
                 ));
                 bar.reset();
+                // a run that goes on from a checkpoint begins within an epoch
+                bar.set_position((report.step - 1) * self.batch_size as u64);
+                bar.reset_eta();
             }
             bar.inc(report.samples as u64);
             bar.set_message(format!("cost {smooth:.4}"));
@@ -84,15 +111,7 @@ impl Observer for Progress {
     }
 
     fn epoch(&mut self, report: &EpochReport) -> Flow {
-        let line = line(report, self.epochs);
-        match &mut self.out {
-            Out::Bar(bar) => bar.suspend(|| {
-                let _ = writeln!(io::stderr(), "{line}");
-            }),
-            Out::Lines(out) => {
-                let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-            }
-        }
+        self.say(&line(report, self.epochs));
         Flow::Continue
     }
 
@@ -171,15 +190,17 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_gets_one_plain_line_an_epoch() {
+    fn a_pipe_gets_one_plain_line_an_epoch_and_a_notice() {
         let out = Shared::default();
         let mut progress = Progress::lines(out.clone());
         progress.start(&Run { epochs: 14, steps: 1, samples: 2, batch_size: 2, threads: 1 });
+        progress.notice(&Notice::Resumed { path: "runs/a".into(), epochs: 0, steps: 1 });
         progress.step(&StepReport { epoch: 1, step: 1, samples: 2, cost: 0.5, learning_rate: 0.03 });
         progress.epoch(&report(1));
         progress.finish();
         let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
-        let want = "epoch  1/14  2.1 s  28400 images/s  cost 0.2131  train 93.62 %  held out 50.00 %  lr 0.03\n";
+        let want = "resumed from runs/a (epochs done: 0, steps of the next: 1)\n\
+            epoch  1/14  2.1 s  28400 images/s  cost 0.2131  train 93.62 %  held out 50.00 %  lr 0.03\n";
         assert_eq!(text, want);
     }
 

@@ -73,6 +73,15 @@ pub(crate) struct TrainArgs {
     /// Where to save what was learnt (safetensors, readable by PyTorch)
     #[arg(long, value_name = "FILE")]
     pub(crate) save: Option<PathBuf>,
+
+    /// Keep checkpoints in this folder, and go on from the last one there: the same command after a crash or Ctrl-C ends as if
+    /// there had been none
+    #[arg(long, value_name = "DIR")]
+    pub(crate) checkpoint: Option<PathBuf>,
+
+    /// Steps from one checkpoint to the next [default: one after each epoch]
+    #[arg(long, value_name = "STEPS", requires = "checkpoint", value_parser = value_parser!(u64).range(1..))]
+    pub(crate) checkpoint_every: Option<u64>,
 }
 
 #[derive(Args, Clone, Debug)]

@@ -1,6 +1,6 @@
 //! The three networks, each with the settings that it is trained with.
 
-use net::{Activation, Init, NetError, Schedule, Sequential, Trainer, cost, optim::Sgd};
+use net::{Activation, Checkpoints, Init, NetError, Schedule, Sequential, Trainer, cost, optim::Sgd};
 
 use crate::args::{Model, TrainArgs};
 
@@ -67,5 +67,12 @@ pub(crate) fn trainer<'o>(args: &TrainArgs, train: usize) -> Trainer<'o, f32> {
             Trainer::new(Sgd::new(args.lr.unwrap_or(rate))).batch_size(batch_size(10)).cost(cost::Quadratic::new())
         }
     };
-    trainer.epochs(epochs).seed(args.seed)
+    let trainer = trainer.epochs(epochs).seed(args.seed);
+    match &args.checkpoint {
+        Some(folder) => trainer.checkpoints(match args.checkpoint_every {
+            Some(steps) => Checkpoints::in_dir(folder).every_steps(steps),
+            None => Checkpoints::in_dir(folder),
+        }),
+        None => trainer,
+    }
 }

@@ -6,8 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use mnist_io::Mnist;
-use net::{NetError, Sequential, cost::SoftmaxCrossEntropy};
+use net::{NetError, cost::SoftmaxCrossEntropy};
 use report::Progress;
 
 use crate::{
@@ -27,13 +26,16 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     }
     // a reader who went away is no reason to lose what is to be saved
     let say = |text: &str| match output::line(text) {
-        Err(error) if args.save.is_some() && output::is_broken_pipe(&error) => Ok(()),
+        Err(error) if (args.save.is_some() || args.checkpoint.is_some()) && output::is_broken_pipe(&error) => Ok(()),
         result => result,
     };
     let interrupt = Interrupt::listen()?;
     let (data, line) = data::load(&args.data)?;
     say(&line)?;
     let mut net = models::build(args.model, args.seed)?;
+    let notes = net.metadata_mut();
+    notes.insert(TRAINED_ON.into(), data.provenance().into());
+    notes.insert("seed".into(), args.seed.to_string());
     say(&net.summary().to_string())?;
     if interrupt.pressed() {
         return Ok(ExitCode::from(interrupt::STATUS));
@@ -42,27 +44,23 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     let mut trainer = models::trainer(args, data.train.len()).observe(Progress::stderr()).observe(interrupt.clone());
     let trained = trainer.fit(&mut net, data.train.pair(), data.test.pair());
     if let Err(error @ NetError::Diverged { .. }) = trained {
-        let kept = args.save.as_deref().map_or(Ok(()), |path| save(&mut net, &data, args, path));
-        return kept.and(Err(error.into()));
+        let kept = args.save.as_deref().map_or(Ok(()), |path| net.save(path));
+        return kept.map_err(Into::into).and(Err(error.into()));
     }
     let history = trained?;
-    let path = args.save.clone().or_else(|| interrupt.pressed().then(free_name));
+    let path = args.save.clone().or_else(|| (interrupt.pressed() && args.checkpoint.is_none()).then(free_name));
     if let Some(path) = path {
-        save(&mut net, &data, args, &path)?;
+        net.save(&path)?;
         say(&format!("saved   {}", path.display()))?;
+    }
+    if let Some(folder) = args.checkpoint.as_deref().filter(|_| history.stopped) {
+        say(&format!("stopped; the same command goes on from the checkpoint in {}", folder.display()))?;
     }
     match history.epochs.last() {
         Some(last) if !history.stopped => say(&output::accuracy(&last.held_out))?,
         _ => say(&output::accuracy(&net.evaluate(data.test.pair(), &SoftmaxCrossEntropy::new())?))?,
     }
     Ok(if interrupt.pressed() { ExitCode::from(interrupt::STATUS) } else { ExitCode::SUCCESS })
-}
-
-fn save(net: &mut Sequential, data: &Mnist, args: &TrainArgs, path: &Path) -> anyhow::Result<()> {
-    let notes = net.metadata_mut();
-    notes.insert(TRAINED_ON.into(), data.provenance().into());
-    notes.insert("seed".into(), args.seed.to_string());
-    Ok(net.save(path)?)
 }
 
 /// Whether a file can be made there: better said before the training than after it.

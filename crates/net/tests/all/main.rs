@@ -2,9 +2,11 @@
 
 mod build;
 mod cost;
+mod ema;
 mod gradients;
 mod metrics;
 mod optim;
+mod resuming;
 mod saving;
 mod schedule;
 mod training;
