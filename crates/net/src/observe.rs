@@ -2,6 +2,10 @@
 
 use crate::Evaluation;
 
+mod early_stopping;
+
+pub use early_stopping::EarlyStopping;
+
 /// Whether a run goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flow {
@@ -95,4 +99,20 @@ pub trait Observer: Send {
 
     /// The run is over: after its last epoch, or because somebody stopped it, or because of an error.
     fn finish(&mut self) {}
+}
+
+/// A watcher that is lent, and can be asked afterwards.
+impl<O: Observer + ?Sized> Observer for &mut O {
+    fn start(&mut self, run: &Run) {
+        (**self).start(run);
+    }
+    fn step(&mut self, report: &StepReport) -> Flow {
+        (**self).step(report)
+    }
+    fn epoch(&mut self, report: &EpochReport) -> Flow {
+        (**self).epoch(report)
+    }
+    fn finish(&mut self) {
+        (**self).finish();
+    }
 }

@@ -1,12 +1,13 @@
 //! The training loop.
 
-use std::{fmt, time::Instant};
+use std::{fmt, sync::Arc, time::Instant};
 
 use layers::{Scalar, random::Key};
 use ndarray::ArrayView1;
 
 use crate::{
     Cost, Data, Flow, NetError, Observer, Position, Schedule, Sequential, Targets, Workspace,
+    augment::{Augment, Augmenter},
     cost::SoftmaxCrossEntropy,
     execute::Draw,
     metrics::argmax,
@@ -32,6 +33,7 @@ use crate::{
 pub struct Trainer<'o, T: Scalar> {
     optimizer: Box<dyn Optimizer<T>>,
     cost: Box<dyn Cost<T>>,
+    augment: Option<Arc<dyn Augment<T>>>,
     schedule: Schedule,
     epochs: u64,
     batch_size: usize,
@@ -57,6 +59,7 @@ impl<'o, T: Scalar> Trainer<'o, T> {
         Self {
             optimizer: Box::new(optimizer),
             cost: Box::new(SoftmaxCrossEntropy::new()),
+            augment: None,
             schedule: Schedule::Constant,
             epochs: 1,
             batch_size: 64,
@@ -71,6 +74,14 @@ impl<'o, T: Scalar> Trainer<'o, T> {
     #[must_use]
     pub fn cost(mut self, cost: impl Cost<T> + 'static) -> Self {
         self.cost = Box::new(cost);
+        self
+    }
+
+    /// How training images are changed, anew in every epoch; not at all unless said otherwise. Images that are held out stay as
+    /// they are. The accuracy reported on the training samples is that on the changed ones.
+    #[must_use]
+    pub fn augment(mut self, augment: impl Augment<T> + 'static) -> Self {
+        self.augment = Some(Arc::new(augment));
         self
     }
 
@@ -95,7 +106,7 @@ impl<'o, T: Scalar> Trainer<'o, T> {
         self
     }
 
-    /// The root of the run's random numbers: order of samples, dropout masks.
+    /// The root of the run's random numbers: order of samples, dropout masks, augmentation.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -166,6 +177,7 @@ impl<'o, T: Scalar> Trainer<'o, T> {
         train: &Data<'_, T>,
         held_out: &Data<'_, T>,
     ) -> Result<History, NetError> {
+        let augment = self.augment.clone().map(|augment| Augmenter::new(augment, net, &train.images)).transpose()?;
         let batch_size = self.batch_size.min(train.len());
         let steps = train.len().div_ceil(batch_size) as u64;
         let threads = rayon::current_num_threads();
@@ -175,6 +187,7 @@ impl<'o, T: Scalar> Trainer<'o, T> {
         let mut learner = Learner {
             order: (0..train.len() as u64).collect(),
             labels: Vec::with_capacity(batch_size),
+            augment,
             workspace: net.workspace(batch_size),
         };
         let result = self.epochs_of(net, train, held_out, &run, &mut state, &mut learner);
@@ -285,6 +298,7 @@ struct Learner<T: Scalar> {
     /// The samples in the order of this epoch.
     order: Vec<u64>,
     labels: Vec<u8>,
+    augment: Option<Augmenter<T>>,
     workspace: Workspace<T>,
 }
 
@@ -303,7 +317,12 @@ impl<T: Scalar> Learner<T> {
         self.labels.clear();
         self.labels.extend(samples.iter().map(|&sample| train.labels[sample as usize]));
         let tables = std::mem::take(&mut self.workspace.tables);
-        let load = |i: usize, out: &mut [T]| train.images.write(samples[i] as usize, &tables, out);
+        let load = |i: usize, out: &mut [T]| {
+            train.images.write(samples[i] as usize, &tables, out);
+            if let Some(augment) = &self.augment {
+                augment.apply(key, epoch, samples[i], out);
+            }
+        };
         net.forward(&mut self.workspace, samples.len(), Some(Draw { key, epoch, samples }), &load);
         self.workspace.tables = tables;
         let value = net.cost_gradient(&mut self.workspace, Targets::Classes(&self.labels), cost);
@@ -337,6 +356,7 @@ impl<T: Scalar> fmt::Debug for Trainer<'_, T> {
         f.debug_struct("Trainer")
             .field("optimizer", &self.optimizer)
             .field("cost", &self.cost)
+            .field("augment", &self.augment)
             .field("schedule", &self.schedule)
             .field("epochs", &self.epochs)
             .field("batch_size", &self.batch_size)
