@@ -100,19 +100,3 @@ pub trait Observer: Send {
     /// The run is over: after its last epoch, or because somebody stopped it, or because of an error.
     fn finish(&mut self) {}
 }
-
-/// A watcher that is lent, and can be asked afterwards.
-impl<O: Observer + ?Sized> Observer for &mut O {
-    fn start(&mut self, run: &Run) {
-        (**self).start(run);
-    }
-    fn step(&mut self, report: &StepReport) -> Flow {
-        (**self).step(report)
-    }
-    fn epoch(&mut self, report: &EpochReport) -> Flow {
-        (**self).epoch(report)
-    }
-    fn finish(&mut self) {
-        (**self).finish();
-    }
-}

@@ -20,7 +20,11 @@ pub(crate) struct Augmenter<T: Scalar> {
 
 impl<T: Scalar> Augmenter<T> {
     /// For the training images of a network.
-    pub(crate) fn new(augment: Arc<dyn Augment<T>>, net: &Sequential<T>, images: &Images<'_, T>) -> Result<Self, NetError> {
+    pub(crate) fn new(
+        augment: Arc<dyn Augment<T>>,
+        net: &Sequential<T>,
+        images: &Images<'_, T>,
+    ) -> Result<Self, NetError> {
         augment.validate().map_err(|error| NetError::Setting(error.to_string()))?;
         let Ok(shape) = <[usize; 3]>::try_from(net.input.as_slice()) else {
             return Err(NetError::Setting(format!(
@@ -42,10 +46,8 @@ impl<T: Scalar> Augmenter<T> {
         let mut room = room.unwrap_or_else(|| vec![T::ZERO; len + self.augment.scratch(self.shape)]);
         let (copy, scratch) = room.split_at_mut(len);
         copy.copy_from_slice(pixels);
-        let image = Image {
-            pixels: ArrayView3::from_shape(self.shape, copy).expect(FITS),
-            background: &self.background,
-        };
+        let image =
+            Image { pixels: ArrayView3::from_shape(self.shape, copy).expect(FITS), background: &self.background };
         let out = ArrayViewMut3::from_shape(self.shape, pixels).expect(FITS);
         self.augment.apply(image, &mut stream(key, epoch, sample), scratch, out);
         rooms().push(room);

@@ -119,15 +119,16 @@ pub(super) struct Field<'a, T> {
 }
 
 /// How many sources there is room for.
-fn places([rows, columns]: [usize; 2]) -> usize {
+pub(super) fn places([rows, columns]: [usize; 2]) -> usize {
     (rows * columns).next_multiple_of(LANES)
 }
 
 impl<T: Scalar> Field<'_, T> {
     /// Takes every pixel of the new image from a framed old one.
-    fn sample<'o>(&self, canvas: &[T], mut out: impl Iterator<Item = &'o mut T>) {
+    pub(super) fn sample<'o>(&self, canvas: &[T], mut out: impl Iterator<Item = &'o mut T>) {
         let stride = framed(self.size[1]);
-        let [(source_rows, _), (source_columns, _)] = self.sources.each_ref().map(|sources| sources.as_chunks::<LANES>());
+        let [(source_rows, _), (source_columns, _)] =
+            self.sources.each_ref().map(|sources| sources.as_chunks::<LANES>());
         for (rows, columns) in source_rows.iter().zip(source_columns) {
             let (top, down) = cells(rows, self.size[0]);
             let (left, right) = cells(columns, self.size[1]);
@@ -157,12 +158,12 @@ fn cells<T: Scalar>(places: &[T; LANES], n: usize) -> ([i32; LANES], [T; LANES])
 }
 
 /// The length of an axis in its frame: one pixel before it, and two after it, so that the last cell has an end.
-fn framed(n: usize) -> usize {
+pub(super) fn framed(n: usize) -> usize {
     n + 3
 }
 
 /// Copies an image into a canvas with a frame around it.
-fn frame<T: Scalar>(plane: ArrayView2<'_, T>, fill: T, canvas: &mut [T]) {
+pub(super) fn frame<T: Scalar>(plane: ArrayView2<'_, T>, fill: T, canvas: &mut [T]) {
     canvas.fill(fill);
     for (row, framed) in plane.outer_iter().zip(canvas.chunks_exact_mut(framed(plane.ncols())).skip(1)) {
         for (&pixel, framed) in row.iter().zip(&mut framed[1..]) {

@@ -109,3 +109,46 @@ fn smooth<T: Scalar>(kernel: &[T], [rows, columns]: [usize; 2], from: &[T], to: 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use layers::random::Key;
+
+    use super::*;
+    use crate::augment::distort::places;
+
+    /// The field at each pixel by its definition: a weighted sum over all numbers that were drawn.
+    #[test]
+    fn fields_are_smoothed_noise() {
+        for ([rows, columns], sigma) in [([5, 37], 1.3), ([20, 16], 4.0), ([1, 3], 0.4), ([9, 1], 2.0)] {
+            let (elastic, size) = (Elastic { sigma, alpha: 3.0 }, [rows, columns]);
+            let mut stream = Key::new(1).stream("test", "", 0, 0);
+            let mut draws = stream.clone();
+            let mut sources = vec![7.0; 2 * places(size)];
+            let mut field = Field { size, sources: sources.split_at_mut(places(size)).into() };
+            elastic.bend(&mut field, &mut stream, &mut vec![f64::NAN; Elastic::scratch(size)]);
+
+            let reach = ((3.0 * sigma).ceil() as isize).min(rows.max(columns) as isize - 1);
+            let weight = |distance: isize| (-0.5 * (distance as f64 / sigma).powi(2)).exp();
+            let sum: f64 = (-reach..=reach).map(weight).sum();
+            for sources in &field.sources {
+                let rows_drawn = (0..rows).map(|_| {
+                    let bytes = (0..columns.div_ceil(4)).flat_map(|_| draws.bits().to_le_bytes());
+                    bytes.map(|byte| (f64::from(byte) - 127.5) / 128.0).collect::<Vec<_>>()
+                });
+                let noise: Vec<_> = rows_drawn.collect();
+                for (i, j) in (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))) {
+                    let mut expected = 7.0;
+                    for (k, l) in (0..rows).flat_map(|k| (0..columns).map(move |l| (k, l))) {
+                        let (down, right) = (k as isize - i as isize, l as isize - j as isize);
+                        if down.abs() <= reach && right.abs() <= reach {
+                            expected += 3.0 * weight(down) * weight(right) / (sum * sum) * noise[k][l];
+                        }
+                    }
+                    let got = sources[i * columns + j];
+                    assert!((got - expected).abs() < 1e-12, "{size:?}, sigma {sigma}, ({i}, {j}): {got}, {expected}");
+                }
+            }
+        }
+    }
+}

@@ -9,19 +9,18 @@ use super::{EpochReport, Flow, Observer, Run};
 /// learnt from. With the test set in that place, the accuracy on the test set would be that of the luckiest epoch, and say too
 /// much.
 ///
-/// The network keeps the parameters of the last epoch, not of the best one. Counting starts anew with every run.
+/// The network keeps the parameters of the last epoch, not of the best one. A run counts for itself.
 ///
 /// ```
 /// use net::{Sequential, Trainer, observe::EarlyStopping, optim::Sgd};
 /// let data = mnist_io::Mnist::sample()?;
 /// let (train, validation) = data.train.take(300).split_at(200); // the test images are not touched
 /// let mut net = Sequential::builder([1, 28, 28]).dense(10).build(5)?;
-/// let mut stopping = EarlyStopping::new(3);
 /// let history = Trainer::new(Sgd::new(0.1))
 ///     .epochs(1000)
-///     .observe(&mut stopping)
+///     .observe(EarlyStopping::new(3))
 ///     .fit(&mut net, train.pair(), validation.pair())?;
-/// assert_eq!(history.epochs.len() as u64, stopping.best_epoch().unwrap() + 3);
+/// assert!(history.stopped && history.epochs.len() < 1000);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -51,12 +50,6 @@ impl EarlyStopping {
         self.by_cost = true;
         self
     }
-
-    /// The best epoch so far, from 1.
-    #[must_use]
-    pub fn best_epoch(&self) -> Option<u64> {
-        self.best.map(|best| best.epoch)
-    }
 }
 
 impl Observer for EarlyStopping {
@@ -68,7 +61,11 @@ impl Observer for EarlyStopping {
         let score = if self.by_cost { -report.held_out.cost } else { report.held_out.accuracy() };
         match self.best {
             Some(best) if score <= best.score => {
-                if report.epoch - best.epoch >= self.patience.max(1) { Flow::Stop } else { Flow::Continue }
+                if report.epoch - best.epoch >= self.patience.max(1) {
+                    Flow::Stop
+                } else {
+                    Flow::Continue
+                }
             }
             _ => {
                 self.best = Some(Best { epoch: report.epoch, score });

@@ -1,5 +1,6 @@
 //! The tests of `net`, in one program: a program for each file would compile everything as often.
 
+mod augment;
 mod build;
 mod cost;
 mod gradients;
@@ -7,4 +8,5 @@ mod metrics;
 mod optim;
 mod saving;
 mod schedule;
+mod stopping;
 mod training;
