@@ -288,8 +288,7 @@ fn the_background_is_what_byte_0_becomes() {
         let seen = Arc::default();
         let mut trainer = Trainer::new(Sgd::new(0.0001)).augment(Probe(Arc::clone(&seen)));
         trainer.fit(&mut small(), train.clone(), train).unwrap();
-        let seen = seen.lock().unwrap().clone();
-        seen
+        seen.lock().unwrap().clone()
     };
     assert_eq!(background((images.view(), labels.view()).into()), [-0.5]);
     assert_eq!(background((numbers.view(), labels.view()).into()), [0.0]);
