@@ -73,7 +73,7 @@ fn it_learns_from_changed_images() {
         accuracy(&last_line(&output))
     };
     let (plain, changed) = (train(&[]), train(&["--augment"]));
-    assert!(changed != plain && changed > 60.0, "{changed} %, {plain} % without");
+    assert!(changed != plain && changed > 50.0, "{changed} %, {plain} % without");
 }
 
 #[test]
