@@ -111,6 +111,9 @@ pub trait Augment<T: Scalar>: Debug + Send + Sync {
 
     /// Writes the changed image to `out`, `(C, H, W)` like the image. All chance comes from `stream`; `scratch` is as long as
     /// [`scratch`](Self::scratch) says, and holds anything. Called by several threads at once.
+    ///
+    /// # Panics
+    /// May, where `scratch` is shorter. The trainer's never is.
     fn apply(&self, image: Image<'_, T>, stream: &mut Stream, scratch: &mut [T], out: ArrayViewMut3<'_, T>);
 
     /// What becomes of a sample in an epoch (from 0), for looking at it: what the trainer sees, in an array of its own.

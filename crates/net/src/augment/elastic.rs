@@ -48,7 +48,7 @@ impl Elastic {
             for i in 0..rows {
                 for values in noise[i * stride(columns)..][..columns].chunks_mut(4) {
                     for (value, byte) in values.iter_mut().zip(stream.bits().to_le_bytes()) {
-                        // 256 numbers, as far apart, with mean 0: smoothing makes them many
+                        // a byte is enough: smoothing adds many of them
                         *value = T::of((f64::from(byte) - 127.5) / 128.0);
                     }
                 }
@@ -66,7 +66,7 @@ impl Elastic {
 
     /// The weights at distances 0, 1, … : as many as matter, at most as many as there is room for.
     fn gaussian<'k, T: Scalar>(&self, room: &'k mut [T]) -> &'k [T] {
-        let len = room.len().min((3.0 * self.sigma).ceil() as usize + 1);
+        let len = room.len().min(((3.0 * self.sigma).ceil() as usize).saturating_add(1));
         let weight = |distance: usize| (-0.5 * (distance as f64 / self.sigma).powi(2)).exp();
         let sum = 2.0 * (0..len).map(weight).sum::<f64>() - 1.0; // the centre is there once
         for (distance, value) in room[..len].iter_mut().enumerate() {

@@ -156,6 +156,19 @@ proptest! {
     }
 }
 
+/// Settings beyond all sense give an image all the same: of old values and background.
+#[test]
+fn the_largest_settings_are_no_accident() {
+    let image = noise::<f32>([1, 9, 6], 0);
+    for (shift, sigma, alpha) in
+        [(f64::MAX, 1.0, 0.0), (0.0, f64::MAX, 1.0), (0.0, 1e-300, f64::MAX), (1e30, 2.0, 1e38)]
+    {
+        let distort = Distort::new().affine(Affine { shift, ..Affine::default() }).elastic(Elastic { sigma, alpha });
+        assert!(Augment::<f32>::validate(&distort).is_ok());
+        assert!(changed(&distort, &image, 0, 0, 0).iter().all(|v| v.abs() <= 1.0), "{distort:?}");
+    }
+}
+
 #[test]
 fn what_comes_in_is_the_fill() {
     let image = noise::<f64>([1, 4, 4], 0);
