@@ -31,6 +31,9 @@ pub mod performance {}
 #[doc = include_str!("src/training.md")]
 pub mod training {}
 
+#[doc = include_str!("src/augmentation.md")]
+pub mod augmentation {}
+
 #[doc = include_str!("src/resuming.md")]
 pub mod resuming {}
 
@@ -46,16 +49,22 @@ pub mod decisions {}
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     const SRC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+
+    /// The chapters and their summary; pictures lie beside them.
+    fn texts() -> impl Iterator<Item = PathBuf> {
+        let files = fs::read_dir(SRC).unwrap().map(|file| file.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+    }
 
     #[test]
     fn every_chapter_is_listed_and_tested() {
         let summary = fs::read_to_string(Path::new(SRC).join("SUMMARY.md")).unwrap();
         let modules = include_str!("lib.rs");
-        for file in fs::read_dir(SRC).unwrap() {
-            let name = file.unwrap().file_name().into_string().unwrap();
+        for path in texts() {
+            let name = path.file_name().unwrap().to_str().unwrap();
             if name != "SUMMARY.md" {
                 assert!(summary.contains(&format!("]({name})")), "{name} is not in SUMMARY.md");
                 assert!(modules.contains(&format!("include_str!(\"src/{name}\")")), "{name} is not in lib.rs");
@@ -65,8 +74,7 @@ mod tests {
 
     #[test]
     fn links_between_files_lead_somewhere() {
-        for file in fs::read_dir(SRC).unwrap() {
-            let path = file.unwrap().path();
+        for path in texts() {
             let text = fs::read_to_string(&path).unwrap();
             for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
                 let target = link.split('#').next().unwrap();
@@ -92,8 +100,7 @@ mod tests {
 
     #[test]
     fn no_snippet_is_skipped() {
-        for file in fs::read_dir(SRC).unwrap() {
-            let path = file.unwrap().path();
+        for path in texts() {
             for line in fs::read_to_string(&path).unwrap().lines().filter(|line| line.starts_with("```rust")) {
                 assert_eq!(line, "```rust", "{}", path.display());
             }

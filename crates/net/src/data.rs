@@ -6,7 +6,7 @@ use layers::Scalar;
 use ndarray::{ArrayView, ArrayView1, ArrayView4, ArrayViewD, Dimension};
 use serde::{Deserialize, Serialize};
 
-use crate::{NetError, error::dims};
+use crate::{NetError, augment::ExpandedImages, error::dims};
 
 /// How a byte becomes a number: `(byte / divisor − mean) / deviation`, per channel.
 ///
@@ -81,6 +81,8 @@ pub enum Images<'a, T> {
     Bytes(ArrayView4<'a, u8>),
     /// Numbers `(N, …)`, used as they are.
     Values(ArrayViewD<'a, T>),
+    /// Bytes too: five samples for each image.
+    Expanded(ExpandedImages<'a>),
 }
 
 impl<T: Scalar> Images<'_, T> {
@@ -100,15 +102,24 @@ impl<T: Scalar> Images<'_, T> {
         match self {
             Self::Bytes(view) => view.shape(),
             Self::Values(view) => view.shape(),
+            Self::Expanded(images) => images.shape(),
         }
     }
 
     /// Some samples in a row.
     pub(crate) fn slice(&self, range: Range<usize>) -> Images<'_, T> {
-        let slice = ndarray::Slice::from(range);
         match self {
-            Self::Bytes(view) => Images::Bytes(view.slice_axis(ndarray::Axis(0), slice)),
-            Self::Values(view) => Images::Values(view.slice_axis(ndarray::Axis(0), slice)),
+            Self::Bytes(view) => Images::Bytes(view.slice_axis(ndarray::Axis(0), range.into())),
+            Self::Values(view) => Images::Values(view.slice_axis(ndarray::Axis(0), range.into())),
+            Self::Expanded(images) => Images::Expanded(images.slice(range)),
+        }
+    }
+
+    /// What is around the images: what byte 0 becomes, or the number 0.
+    pub(crate) fn background(&self, scaling: &Scaling, channel: usize) -> T {
+        match self {
+            Self::Bytes(_) | Self::Expanded(_) => T::of(scaling.value(0, channel)),
+            Self::Values(_) => T::ZERO,
         }
     }
 
@@ -131,6 +142,7 @@ impl<T: Scalar> Images<'_, T> {
                     *out = value;
                 }
             }
+            Self::Expanded(images) => images.write(index, tables, out),
         }
     }
 
@@ -198,6 +210,11 @@ macro_rules! from_arrays {
         impl<'a> From<ArrayView4<'a, u8>> for Images<'a, $t> {
             fn from(bytes: ArrayView4<'a, u8>) -> Self {
                 Self::Bytes(bytes)
+            }
+        }
+        impl<'a> From<ExpandedImages<'a>> for Images<'a, $t> {
+            fn from(images: ExpandedImages<'a>) -> Self {
+                Self::Expanded(images)
             }
         }
         impl<'a, D: Dimension> From<ArrayView<'a, $t, D>> for Images<'a, $t> {

@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 #![deny(clippy::print_stdout)]
 
+pub mod augment;
 mod builder;
 pub mod cost;
 mod data;

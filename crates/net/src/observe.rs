@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Evaluation, Position};
 
+mod early_stopping;
+
+pub use early_stopping::EarlyStopping;
+
 /// Whether a run goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flow {

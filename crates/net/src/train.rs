@@ -1,12 +1,13 @@
 //! The training loop.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use layers::{Scalar, random::Key};
 use ndarray::ArrayView1;
 
 use crate::{
     Cost, Data, Flow, NetError, Observer, Schedule, Sequential, Targets, Workspace,
+    augment::{Augment, Augmenter},
     cost::SoftmaxCrossEntropy,
     execute::Draw,
     metrics::argmax,
@@ -44,6 +45,7 @@ use run::Job;
 pub struct Trainer<'o, T: Scalar> {
     optimizer: Box<dyn Optimizer<T>>,
     cost: Box<dyn Cost<T>>,
+    augment: Option<Arc<dyn Augment<T>>>,
     schedule: Schedule,
     epochs: u64,
     batch_size: usize,
@@ -71,6 +73,7 @@ impl<'o, T: Scalar> Trainer<'o, T> {
         Self {
             optimizer: Box::new(optimizer),
             cost: Box::new(SoftmaxCrossEntropy::new()),
+            augment: None,
             schedule: Schedule::Constant,
             epochs: 1,
             batch_size: 64,
@@ -87,6 +90,14 @@ impl<'o, T: Scalar> Trainer<'o, T> {
     #[must_use]
     pub fn cost(mut self, cost: impl Cost<T> + 'static) -> Self {
         self.cost = Box::new(cost);
+        self
+    }
+
+    /// How training images are changed, anew in every epoch; not at all unless said otherwise. Images that are held out stay as
+    /// they are. The accuracy reported on the training samples is that on the changed ones.
+    #[must_use]
+    pub fn augment(mut self, augment: impl Augment<T> + 'static) -> Self {
+        self.augment = Some(Arc::new(augment));
         self
     }
 
@@ -111,7 +122,7 @@ impl<'o, T: Scalar> Trainer<'o, T> {
         self
     }
 
-    /// The root of the run's random numbers: order of samples, dropout masks.
+    /// The root of the run's random numbers: order of samples, dropout masks, augmentation.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -233,6 +244,7 @@ impl<'o, T: Scalar> Trainer<'o, T> {
         train: &Data<'d, T>,
         held_out: &Data<'d, T>,
     ) -> Result<History, NetError> {
+        let augment = self.augment.clone().map(|augment| Augmenter::new(augment, net, &train.images)).transpose()?;
         let batch_size = self.batch_size.min(train.len());
         let steps = train.len().div_ceil(batch_size) as u64;
         let threads = rayon::current_num_threads();
@@ -244,7 +256,7 @@ impl<'o, T: Scalar> Trainer<'o, T> {
             }
             None => None,
         };
-        let job = Job { train, held_out, keeper, run };
+        let job = Job { train, held_out, augment, keeper, run };
         let mut course = Course::new(self.optimizer.as_ref(), self.ema, net);
         self.observers.iter_mut().for_each(|observer| observer.start(&job.run));
         let result = self.learn(net, &job, &mut course);
@@ -271,7 +283,7 @@ impl<T: Scalar> Learner<T> {
     fn gradient(
         &mut self,
         net: &Sequential<T>,
-        train: &Data<'_, T>,
+        Job { train, augment, .. }: &Job<'_, '_, T>,
         batch: std::ops::Range<usize>,
         key: Key,
         epoch: u64,
@@ -281,7 +293,12 @@ impl<T: Scalar> Learner<T> {
         self.labels.clear();
         self.labels.extend(samples.iter().map(|&sample| train.labels[sample as usize]));
         let tables = std::mem::take(&mut self.workspace.tables);
-        let load = |i: usize, out: &mut [T]| train.images.write(samples[i] as usize, &tables, out);
+        let load = |i: usize, out: &mut [T]| {
+            train.images.write(samples[i] as usize, &tables, out);
+            if let Some(augment) = augment {
+                augment.apply(key, epoch, samples[i], out);
+            }
+        };
         net.forward(&mut self.workspace, samples.len(), Some(Draw { key, epoch, samples }), &load);
         self.workspace.tables = tables;
         let value = net.cost_gradient(&mut self.workspace, Targets::Classes(&self.labels), cost);
@@ -297,6 +314,7 @@ impl<T: Scalar> fmt::Debug for Trainer<'_, T> {
         f.debug_struct("Trainer")
             .field("optimizer", &self.optimizer)
             .field("cost", &self.cost)
+            .field("augment", &self.augment)
             .field("schedule", &self.schedule)
             .field("epochs", &self.epochs)
             .field("batch_size", &self.batch_size)

@@ -66,6 +66,10 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "RATE", value_parser = learning_rate, allow_negative_numbers = true)]
     pub(crate) lr: Option<f64>,
 
+    /// Change the training images a little, anew in every epoch: moved, turned, scaled, sheared and bent
+    #[arg(long)]
+    pub(crate) augment: bool,
+
     /// Root of all random numbers: the same seed gives the same network, bit for bit
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,

@@ -64,6 +64,19 @@ fn it_trains_saves_and_tests_what_it_saved() {
 }
 
 #[test]
+fn it_learns_from_changed_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = |augment: &[&str]| {
+        let args = ["--offline", "--model", "mlp", "--epochs", "3"];
+        let output = mnist(folder.path()).args(args).args(augment).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        accuracy(&last_line(&output))
+    };
+    let (plain, changed) = (train(&[]), train(&["--augment"]));
+    assert!(changed != plain && changed > 50.0, "{changed} %, {plain} % without");
+}
+
+#[test]
 fn wrong_values_are_refused_with_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("page.html"), "<html>").unwrap();

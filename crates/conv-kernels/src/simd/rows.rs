@@ -124,7 +124,7 @@ pub(crate) fn every_second<T: Scalar, S: Simd<T>>(simd: S, from: &[T], to: &mut 
     }
     let (even, odd) = pair(last);
     // SAFETY: as above.
-    unsafe { simd.store(if last % 2 == 0 { even } else { odd }, to.as_mut_ptr().add(last.div_ceil(2))) };
+    unsafe { simd.store(if last.is_multiple_of(2) { even } else { odd }, to.as_mut_ptr().add(last.div_ceil(2))) };
     count
 }
 

@@ -11,13 +11,15 @@ use super::{
 };
 use crate::{
     Data, History, NetError, Sequential,
+    augment::Augmenter,
     observe::{EpochReport, Run, StepReport},
 };
 
 /// What a run works on, and where it leaves checkpoints.
-pub(super) struct Job<'j, 'd, T> {
+pub(super) struct Job<'j, 'd, T: Scalar> {
     pub(super) train: &'j Data<'d, T>,
     pub(super) held_out: &'j Data<'d, T>,
+    pub(super) augment: Option<Augmenter<T>>,
     pub(super) run: Run,
     pub(super) keeper: Option<Keeper>,
 }
@@ -85,7 +87,7 @@ impl<T: Scalar> Trainer<'_, T> {
         let held_out = course.with_outcome(net, |net| net.evaluate(job.held_out.clone(), self.cost.as_ref()))?;
         if !held_out.cost.is_finite() {
             // the cost of a step is known before the step: of the last one, only this tells
-            learner.gradient(net, job.train, 0..job.run.batch_size, Key::new(self.seed), course.at.epoch, &*self.cost);
+            learner.gradient(net, job, 0..job.run.batch_size, Key::new(self.seed), course.at.epoch, &*self.cost);
             return Err(diverged(net, learner, course, job.run.steps, held_out.cost, learning_rate));
         }
         course.at.epoch += 1;
@@ -130,7 +132,7 @@ impl<T: Scalar> Trainer<'_, T> {
             let position = run.position(epoch * run.steps + step);
             let learning_rate = self.optimizer.learning_rate() * self.schedule.factor(position);
             let batch = step as usize * run.batch_size..train.len().min((step as usize + 1) * run.batch_size);
-            let (cost, correct) = learner.gradient(net, train, batch.clone(), key, epoch, self.cost.as_ref());
+            let (cost, correct) = learner.gradient(net, job, batch.clone(), key, epoch, self.cost.as_ref());
             if !cost.is_finite() {
                 return Err(diverged(net, learner, course, step + 1, cost, learning_rate));
             }

@@ -34,6 +34,7 @@ impl<T: Scalar> Trainer<'_, T> {
             ("optimizer", optimizer),
             ("schedule", self.schedule.to_string()),
             ("cost", self.cost.describe()),
+            ("augmentation", self.augment.as_ref().map_or("none".into(), |augment| augment.describe())),
             ("batch size", run.batch_size.to_string()),
             ("seed", self.seed.to_string()),
             ("order of samples", if self.shuffle { "shuffled" } else { "as given" }.into()),
@@ -114,6 +115,15 @@ fn fingerprint<T: Scalar>(data: &Data<'_, T>) -> String {
         Images::Values(view) => {
             shape(&mut sum, "values", view.shape());
             view.iter().for_each(|value| sum.update(value.as_f64().to_le_bytes()));
+        }
+        Images::Expanded(images) => {
+            shape(&mut sum, "expanded", images.shape());
+            let same = (0..=u8::MAX).collect::<Vec<_>>().repeat(images.shape()[1]);
+            let mut image = vec![0; images.shape()[1..].iter().product()];
+            for index in 0..images.shape()[0] {
+                images.write(index, &same, &mut image);
+                sum.update(&image);
+            }
         }
     }
     data.labels.iter().for_each(|&label| sum.update([label]));

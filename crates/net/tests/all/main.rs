@@ -1,5 +1,6 @@
 //! The tests of `net`, in one program: a program for each file would compile everything as often.
 
+mod augment;
 mod build;
 mod cost;
 mod ema;
@@ -9,4 +10,5 @@ mod optim;
 mod resuming;
 mod saving;
 mod schedule;
+mod stopping;
 mod training;
