@@ -117,7 +117,7 @@ fn the_plan_takes_the_fast_path() {
         (conv(64, 64, [56, 56], [3, 3]).padding(1), [Winograd, Winograd, Channels], Im2col),
         (conv(32, 32, [112, 112], [3, 3]).padding(1).groups(32), [Depthwise; 3], Depthwise),
         (conv(1, 1, [512, 512], [31, 31]), [Depthwise; 3], Depthwise),
-        (conv(64, 256, [56, 56], [1, 1]), [Pointwise, Direct, Channels], Pointwise),
+        (conv(64, 256, [56, 56], [1, 1]), [Pointwise; 3], Pointwise),
     ] {
         let plan = Conv2dPlan::<f32>::new(builder.build().unwrap(), &Options::default()).unwrap();
         let expected = if fast { with_vectors } else { [portable; 3] };

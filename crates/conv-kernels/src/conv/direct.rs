@@ -104,7 +104,7 @@ impl<'a> Direct<'a> {
         buffer
     }
 
-    /// Calls `compute(underlays, output channels, y, buffers)` for each strip of each image: `y (channels, pixels)`, and
+    /// Calls `compute(underlays, strip, y, buffers)` for each strip of each image: `y (channels, pixels)`, and
     /// two buffers after the one for the copy, of the lengths `cell[1..]`.
     fn for_each_strip<T: Scalar>(
         &self,
@@ -112,7 +112,7 @@ impl<'a> Direct<'a> {
         y: &mut [T],
         scratch: &mut [T],
         cell: [usize; 3],
-        compute: &(impl Fn(&[T], Range<usize>, ArrayViewMut2<'_, T>, [&mut [T]; 2]) + Sync),
+        compute: &(impl Fn(&[T], &Strip, ArrayViewMut2<'_, T>, [&mut [T]; 2]) + Sync),
     ) {
         let width = self.shape.output()[1];
         let dim = [self.batch, self.shape.out_channels(), self.shape.out_pixels()];
@@ -127,11 +127,12 @@ impl<'a> Direct<'a> {
             let (images, channels, pixels) = y.dim();
             let (first_row, rows) = (first_pixel / width, pixels / width);
             let all = [first_image..first_image + images, first_map..first_map + channels];
-            self.walk(x, all, first_row..first_row + rows, 1, copy, |underlays, Strip { image, channels, rows }| {
+            self.walk(x, all, first_row..first_row + rows, 1, copy, |underlays, strip| {
+                let Strip { image, ref channels, ref rows } = strip;
                 let within = channels.start - first_map..channels.end - first_map;
                 let pixels = (rows.start - first_row) * width..(rows.end - first_row) * width;
                 let y = y.slice_mut(s![image - first_image, within, pixels]);
-                compute(underlays, channels, y, [&mut *first, &mut *second]);
+                compute(underlays, &strip, y, [&mut *first, &mut *second]);
             });
         });
     }

@@ -142,7 +142,11 @@ impl<'a> Costs<'a> {
 
     fn by_pixels(&self, shape: &Conv2dShape, geometry: &Geometry) -> f64 {
         let (_, maps, groups) = Self::group(shape);
-        let column = even_parts(maps, ROWS, |rows| Self::tile(rows, shape.taps()));
+        // Rows of the overlay over padding are left out, unless rows are joined.
+        let met: usize = (0..shape.kernel()[0]).map(|row| shape.reach(0, row).outputs.len()).sum();
+        let share = if geometry.joined() { 1.0 } else { met as f64 / (shape.kernel()[0] * shape.output()[0]) as f64 };
+        let depth = (shape.taps() as f64 * share) as usize;
+        let column = even_parts(maps, ROWS, |rows| Self::tile(rows, depth));
         groups * self.pairs(shape, geometry) * column * Self::lonely(shape)
             + self.copying(shape, geometry)
             + self.joining(shape, geometry, shape.out_channels())

@@ -153,6 +153,9 @@ pub(crate) struct Correlate<'a, T> {
     pub(crate) image: &'a [T],
     /// Where each tap lies, from there.
     pub(crate) taps: &'a [usize],
+    /// Taps of an input channel, and which of them count: the others see padding only.
+    pub(crate) of_channel: usize,
+    pub(crate) span: Range<usize>,
     /// The weights `(tap, output channel)` of these channels.
     pub(crate) weight: &'a [T],
     /// One number an output channel, or nothing.
@@ -181,6 +184,7 @@ impl<T: Scalar> Op<T> for Correlate<'_, T> {
         let far = self.taps.iter().copied().max().unwrap_or(0);
         self.runs.check(S::LANES, self.image.len(), far, self.maps.ncols());
         assert_eq!(self.weight.len(), self.taps.len() * self.maps.nrows(), "a weight for each tap and channel");
+        assert!(self.taps.len().is_multiple_of(self.of_channel) && self.span.end <= self.of_channel, "whole channels");
         assert!(self.bias.is_none_or(|bias| bias.len() == self.maps.nrows()), "a bias for each channel");
         let unfinished = unfinished_len(self.taps.len(), self.runs, S::LANES);
         assert!(self.unfinished.len() >= unfinished, "room for unfinished sums");
@@ -192,7 +196,9 @@ impl<T: Scalar> Op<T> for Correlate<'_, T> {
 impl<T: Scalar> Correlate<'_, T> {
     #[inline(always)]
     fn rows<S: Simd<T>, const R: usize>(mut self, simd: S) {
-        for part in even_parts(self.taps.len(), CHAIN) {
+        let unit = if self.span.len() < self.of_channel { self.of_channel } else { 1 };
+        for part in even_parts(self.taps.len() / unit, (CHAIN / unit).max(1)) {
+            let part = part.start * unit..part.end * unit;
             let (mut places, mut index) = (self.runs.vectors(S::LANES), 0);
             while let Some(first) = places.next() {
                 match places.next() {
@@ -235,17 +241,23 @@ impl<T: Scalar> Correlate<'_, T> {
             }
         }
         let image = self.image.as_ptr();
-        // SAFETY: `eval` has checked that there are `R` weights for each tap.
-        let mut weight = unsafe { self.weight.as_ptr().add(part.start * R) };
-        for &tap in &self.taps[part.clone()] {
-            let mut pixels = [simd.splat(T::ZERO); N];
-            // SAFETY: `eval` has checked that the image holds all vectors of all taps, and the weights as above.
-            unsafe {
-                for n in 0..N {
-                    pixels[n] = simd.load(image.add(places[n].image + tap));
+        // If all of them count, the channels' taps are one row.
+        let all = self.span.len() == self.of_channel;
+        let (step, span) = if all { (part.len(), 0..part.len()) } else { (self.of_channel, self.span.clone()) };
+        for first in part.clone().step_by(step) {
+            let span = first + span.start..first + span.end;
+            // SAFETY: `eval` has checked that there are `R` weights for each tap.
+            let mut weight = unsafe { self.weight.as_ptr().add(span.start * R) };
+            for &tap in &self.taps[span] {
+                let mut pixels = [simd.splat(T::ZERO); N];
+                // SAFETY: `eval` has checked that the image holds all vectors of all taps, and the weights as above.
+                unsafe {
+                    for n in 0..N {
+                        pixels[n] = simd.load(image.add(places[n].image + tap));
+                    }
+                    outer(simd, weight, pixels, &mut sums);
+                    weight = weight.add(R);
                 }
-                outer(simd, weight, pixels, &mut sums);
-                weight = weight.add(R);
             }
         }
         if part.end < self.taps.len() {

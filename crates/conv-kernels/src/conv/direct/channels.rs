@@ -46,11 +46,11 @@ impl Direct<'_> {
     ) {
         let width = self.shape.output()[1];
         let (packed, cells) = self.pack_channels(overlays, scratch);
-        self.for_each_strip(x, y, cells, self.channels_lens::<T>(), &|underlays, channels, mut y, [sums, _]| {
+        self.for_each_strip(x, y, cells, self.channels_lens::<T>(), &|underlays, strip, mut y, [sums, _]| {
             for rows in even_parts(y.ncols() / width, self.channels_rows()) {
                 let image = &underlays[rows.start * self.geometry.pitch()..];
                 let maps = y.slice_axis_mut(Axis(1), (rows.start * width..rows.end * width).into());
-                self.forward_piece(image, packed, channels.clone(), epilogue, maps, sums);
+                self.forward_piece(image, packed, strip.channels.clone(), epilogue, maps, sums);
             }
         });
     }

@@ -41,6 +41,7 @@ pub(crate) struct Geometry {
     phases: [Vec<usize>; 2],
     taps: Vec<usize>,
     targets: Vec<usize>,
+    sights: Vec<(Range<usize>, Range<usize>)>,
 }
 
 /// Rows and columns that the dilated kernel covers.
@@ -65,6 +66,23 @@ fn phases(shape: &Conv2dShape, axis: usize) -> Vec<usize> {
     phases.sort_unstable();
     phases.dedup();
     phases
+}
+
+/// All output rows, in parts that see the image through the same rows of the overlay, and which these are.
+fn sights(shape: &Conv2dShape) -> Vec<(Range<usize>, Range<usize>)> {
+    let rows: Vec<_> = (0..shape.kernel()[0]).map(|row| shape.reach(0, row).outputs).collect();
+    let seen = |row: usize| {
+        let first = rows.iter().position(|outputs| outputs.contains(&row)).unwrap_or(0);
+        first..first + rows[first..].iter().take_while(|outputs| outputs.contains(&row)).count()
+    };
+    let all: Vec<_> = (0..shape.output()[0]).map(seen).collect();
+    let mut next = 0;
+    all.chunk_by(|a, b| a == b)
+        .map(|part| {
+            next += part.len();
+            (next - part.len()..next, part[0].clone())
+        })
+        .collect()
 }
 
 /// Columns of a phase, of those that an underlay reaches.
@@ -97,6 +115,7 @@ impl Geometry {
         });
         geometry.targets = targets.collect();
         geometry.taps = taps;
+        geometry.sights = sights(shape);
         geometry
     }
 
@@ -129,11 +148,19 @@ impl Geometry {
             phases,
             taps: Vec::new(),
             targets: Vec::new(),
+            sights: Vec::new(),
         };
         if copied {
             geometry.plane = geometry.phase_planes() * geometry.phase_rows(shape, rows) * pitch;
         }
         geometry
+    }
+
+    /// Some output rows, in parts that see the image through the same rows of the overlay, and which these are: near the
+    /// upper and lower edges some see padding only.
+    pub(crate) fn sights(&self, rows: &Range<usize>) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+        let within = move |part: &Range<usize>| part.start.max(rows.start)..part.end.min(rows.end);
+        self.sights.iter().map(move |(part, seen)| (within(part), seen.clone())).filter(|(part, _)| !part.is_empty())
     }
 
     /// Where each kernel element lies in a channel.

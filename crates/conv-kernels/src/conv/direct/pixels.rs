@@ -36,19 +36,15 @@ impl Direct<'_> {
         scratch: &mut [T],
     ) {
         let (packed, cells) = self.pack_pixels(overlays, scratch);
-        self.for_each_strip(
-            x,
-            y,
-            cells,
-            self.pixels_lens::<T>(),
-            &|underlays, channels, mut y, [joined, unfinished]| {
-                for block in blocks(0..channels.len()) {
-                    let all = channels.start + block.start..channels.start + block.end;
-                    let y = y.slice_axis_mut(Axis(0), block.into());
-                    self.forward_block(underlays, packed, all, epilogue, y, [&mut *joined, &mut *unfinished]);
-                }
-            },
-        );
+        self.for_each_strip(x, y, cells, self.pixels_lens::<T>(), &|underlays, strip, mut y, [joined, unfinished]| {
+            let first = strip.channels.start;
+            for block in blocks(0..strip.channels.len()) {
+                let all = first + block.start..first + block.end;
+                let y = y.slice_axis_mut(Axis(0), block.into());
+                let buffers = [&mut *joined, &mut *unfinished];
+                self.forward_block(underlays, packed, &strip.rows, all, epilogue, y, buffers);
+            }
+        });
     }
 
     /// The packed weights, and the rest of the scratch.
@@ -63,11 +59,13 @@ impl Direct<'_> {
         (packed, rest)
     }
 
-    /// A block of output channels over a strip: `y (channels, pixels)`.
+    /// A block of output channels over the rows of a strip: `y (channels, pixels)`.
+    #[expect(clippy::too_many_arguments, reason = "image, weights and output, each with what is taken of it")]
     pub(super) fn forward_block<T: Scalar>(
         &self,
         image: &[T],
         packed: &[T],
+        rows: &Range<usize>,
         block: Range<usize>,
         Epilogue { bias, activation }: Epilogue<'_, T>,
         mut y: ArrayViewMut2<'_, T>,
@@ -75,17 +73,25 @@ impl Direct<'_> {
     ) {
         let weight = &packed[block.start * self.shape.taps()..block.end * self.shape.taps()];
         let bias = bias.map(|bias| &bias[block]);
-        let (channels, pixels) = y.dim();
-        let width = self.shape.output()[1];
-        let runs = self.geometry.runs(self.shape, pixels / width);
-        let taps = self.geometry.taps();
+        let ([kernel_rows, kernel_columns], width) = (self.shape.kernel(), self.shape.output()[1]);
+        let (taps, of_channel) = (self.geometry.taps(), kernel_rows * kernel_columns);
         if !self.geometry.joined() {
-            T::run(self.isa, Correlate { image, taps, weight, bias, activation, runs, unfinished, maps: y.view_mut() });
+            for (rows_there, seen) in self.geometry.sights(rows) {
+                let image = &image[(rows_there.start - rows.start) * self.geometry.pitch()..];
+                let runs = self.geometry.separate_runs(self.shape, rows_there.len());
+                let span = seen.start * kernel_columns..seen.end * kernel_columns;
+                let pixels = (rows_there.start - rows.start) * width..(rows_there.end - rows.start) * width;
+                let (unfinished, maps) = (&mut *unfinished, y.slice_axis_mut(Axis(1), pixels.into()));
+                let op = Correlate { image, taps, of_channel, span, weight, bias, activation, runs, unfinished, maps };
+                T::run(self.isa, op);
+            }
         } else {
-            let joined = &mut joined[..channels * runs.len];
-            let maps = ArrayViewMut2::from_shape((channels, runs.len), &mut *joined);
+            let (runs, span) = (self.geometry.runs(self.shape, rows.len()), 0..of_channel);
+            let joined = &mut joined[..y.nrows() * runs.len];
+            let maps = ArrayViewMut2::from_shape((y.nrows(), runs.len), &mut *joined);
             let maps = maps.expect("the slice was cut to channels × pixels");
-            T::run(self.isa, Correlate { image, taps, weight, bias, activation, runs, unfinished, maps });
+            let op = Correlate { image, taps, of_channel, span, weight, bias, activation, runs, unfinished, maps };
+            T::run(self.isa, op);
             for (mut y, joined) in y.outer_iter_mut().zip(joined.chunks_exact(runs.len)) {
                 let y = y.as_slice_mut().expect("the pixels of a feature map are contiguous");
                 for (y, row) in y.chunks_exact_mut(width).zip(joined.chunks(self.geometry.pitch())) {

@@ -122,7 +122,7 @@ impl Direct<'_> {
                 let place = [strip.image, block.start, strip.rows.start];
                 let mut maps = maps_in(maps, block.len(), strip.rows.len() * width);
                 let buffers = [&mut *joined, &mut *unfinished];
-                self.forward_block(underlays, packed, block, epilogue, maps.view_mut(), buffers);
+                self.forward_block(underlays, packed, &strip.rows, block, epilogue, maps.view_mut(), buffers);
                 part.pool(place, &maps);
             }
         });
