@@ -107,13 +107,13 @@ fn depthwise_images_are_chains_in_the_order_of_the_definition() {
 
 #[test]
 fn the_plan_takes_the_fast_path() {
-    use Algorithm::{Channels, Depthwise, Direct, Im2col, Pointwise, Winograd};
+    use Algorithm::{Channels, Depthwise, Direct, Im2col, Mirrored, Pointwise, Winograd};
     let conv = Conv2dShape::builder;
     let fast = instruction_set() != "portable";
     for (builder, with_vectors, portable) in [
         (conv(1, 20, [28, 28], [5, 5]), [Direct, Direct, Direct], Im2col),
         (conv(20, 40, [12, 12], [5, 5]), [Direct, Direct, Channels], Im2col),
-        (conv(6, 16, [14, 14], [5, 5]), [Channels, Direct, Channels], Im2col),
+        (conv(6, 16, [14, 14], [5, 5]), [Channels, Mirrored, Channels], Im2col),
         (conv(64, 64, [56, 56], [3, 3]).padding(1), [Winograd, Winograd, Channels], Im2col),
         (conv(32, 32, [112, 112], [3, 3]).padding(1).groups(32), [Depthwise; 3], Depthwise),
         (conv(1, 1, [512, 512], [31, 31]), [Depthwise; 3], Depthwise),

@@ -18,13 +18,13 @@ pub(crate) fn copy_rows<T: Scalar, S: Simd<T>>(simd: S, rows: Rows, from: &[T], 
     let Rows { count, len, from_pitch, to_pitch } = rows;
     assert!(count > 0 && len <= to_pitch && (count - 1) * to_pitch + len <= to.len(), "room for all rows");
     assert!((count - 1) * from_pitch + len <= from.len(), "the rows are there");
-    // Rows that a whole vector can be read from, and written to, with the gap after it.
+    // Rows that a whole vector can be read from, and those that have room for one after them, which is written later.
     let readable = if len < S::LANES { (from.len() + 1).saturating_sub(S::LANES).div_ceil(from_pitch) } else { count };
-    let vectors = if to_pitch < S::LANES { 0 } else { readable.min(count - 1) };
+    let writable = (to.len() + 1).saturating_sub(S::LANES) / to_pitch.max(S::LANES - 1);
+    let vectors = readable.min(writable).min(count - 1);
     for row in 0..vectors {
-        // SAFETY: a vector is there to be read, as seen above. Neither a vector from a row's beginning nor the zeros
-        // after it, in whole vectors, reach beyond the next row, for a pitch is no shorter than a vector; that row is
-        // there, and written later.
+        // SAFETY: a vector can be read from each of these rows. A vector from its copy's beginning on, and the zeros
+        // after it, in whole vectors, end before a vector has begun after it: there is room.
         unsafe {
             let (from, to) = (from.as_ptr().add(row * from_pitch), to.as_mut_ptr().add(row * to_pitch));
             let last = len.saturating_sub(S::LANES);
@@ -147,5 +147,73 @@ pub(crate) fn spread<T: Scalar, S: Simd<T>>(simd: S, from: &[T], to: &mut [T]) {
     for (to, &from) in to[2 * done..].chunks_mut(2).zip(&from[done..]) {
         to.fill(T::ZERO);
         to[0] = from;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::{Isa, Op};
+
+    /// Each function on rows of several lengths, in the middle of what must not be changed.
+    struct Check;
+
+    const CANARY: f32 = -7.0;
+
+    fn numbers(len: usize) -> Vec<f32> {
+        (1..=len).map(|number| number as f32).collect()
+    }
+
+    impl Op<f32> for Check {
+        #[inline(always)]
+        fn eval<S: Simd<f32>>(self, simd: S) {
+            for (len, before, after, count, below) in (0..64 * 4 * 3 * 3 * 3)
+                .map(|at| (1 + at % 41, at / 41 % 4 * 3, at / 164 % 3 * 5, 1 + at / 492 % 3, at / 1476 % 3 * 9))
+            {
+                let (from_pitch, to_pitch) = (len + after, len + before);
+                let from = numbers((count - 1) * from_pitch + len);
+                let room = (count - 1) * to_pitch + len + below;
+                let mut to = vec![CANARY; room + 40];
+                let rows = Rows { count, len, from_pitch, to_pitch };
+                copy_rows(simd, rows, &from, &mut to[20..20 + room]);
+                let mut expected = vec![CANARY; room + 40];
+                expected[20..20 + room].fill(0.0);
+                for row in 0..count {
+                    let from = &from[row * from_pitch..][..len];
+                    expected[20 + row * to_pitch..][..len].copy_from_slice(from);
+                }
+                assert_eq!(to, expected, "{len} {before} {after} {count} {below}");
+            }
+            for len in 1..70 {
+                let from = numbers(len);
+                let (mut even, mut odd) = (vec![CANARY; len + 9], vec![CANARY; len + 9]);
+                split(simd, &from, &mut even[..len], &mut odd[..len]);
+                for (index, &number) in from.iter().enumerate() {
+                    assert_eq!(if index % 2 == 0 { even[index / 2] } else { odd[index / 2] }, number);
+                }
+                for room in [1, len / 2 + 1, len] {
+                    let mut to = vec![CANARY; room + 20];
+                    let count = every_second(simd, &from, &mut to[..room]);
+                    assert_eq!(count, len.div_ceil(2).min(room));
+                    assert!((0..count).all(|index| to[index] == from[2 * index]));
+                    assert!(to[count..].iter().all(|&number| number == CANARY));
+                }
+                let mut wide = vec![CANARY; 2 * len + 20];
+                spread(simd, &from, &mut wide[..2 * len - 1]);
+                let expected = |at: usize| if at % 2 == 0 { from[at / 2] } else { 0.0 };
+                assert!((0..2 * len - 1).all(|at| wide[at] == expected(at)));
+                assert!(wide[2 * len - 1..].iter().all(|&number| number == CANARY));
+                let mut to = vec![CANARY; len];
+                zeros(simd, &mut to, len / 2);
+                assert!(to[..len / 2].iter().all(|&number| number == 0.0));
+            }
+        }
+    }
+
+    #[test]
+    fn rows_arrive_whole_and_nothing_else_changes() {
+        for isa in Isa::available() {
+            <f32 as Scalar>::run(isa, Check);
+        }
     }
 }
