@@ -86,12 +86,30 @@ impl Arrays {
     }
 }
 
-/// The median duration of a call in seconds, over at least 5 calls and `least_seconds`, after 2 to warm up.
+/// How long calls took, in seconds: the one in the middle, and the shortest, which other work disturbed least.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// The median.
+    pub median: f64,
+    /// The shortest.
+    pub best: f64,
+}
+
+/// The median duration of a call in seconds, as [`times`] has it.
 ///
 /// # Errors
 ///
 /// The first error of a call.
-pub fn median_seconds(least_seconds: f64, mut call: impl FnMut() -> Result<()>) -> Result<f64> {
+pub fn median_seconds(least_seconds: f64, call: impl FnMut() -> Result<()>) -> Result<f64> {
+    Ok(times(least_seconds, call)?.median)
+}
+
+/// The durations of at least 5 calls, and of `least_seconds`, after 2 to warm up.
+///
+/// # Errors
+///
+/// The first error of a call.
+pub fn times(least_seconds: f64, mut call: impl FnMut() -> Result<()>) -> Result<Times> {
     for _ in 0..2 {
         call()?;
     }
@@ -102,7 +120,8 @@ pub fn median_seconds(least_seconds: f64, mut call: impl FnMut() -> Result<()>) 
         times.push(seconds);
         total += seconds;
     }
-    Ok(median(times))
+    let best = times.iter().copied().fold(f64::INFINITY, f64::min);
+    Ok(Times { median: median(times), best })
 }
 
 /// The middle of a list that is not empty.

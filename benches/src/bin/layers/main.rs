@@ -11,7 +11,7 @@ use clap::Parser as _;
 use conv_kernels::machine::Machine;
 use conv_kernels::{Algorithm, Conv2dPlan, KernelError, Options};
 use overlay_benches::output::{all_threads, exit};
-use overlay_benches::passes::{Arrays, Pass, median_seconds};
+use overlay_benches::passes::{Arrays, Pass, times};
 use overlay_benches::peak::fma_peak;
 use overlay_benches::shapes::{self, Layer, layers};
 use rayon::ThreadPool;
@@ -56,8 +56,8 @@ fn measure(args: &Args, layers: &[Layer], pool: &ThreadPool) -> Result<()> {
             let forced = args.algorithm.is_none_or(|algorithm| algorithm == kernel);
             if forced && args.wants(pass) {
                 let call = || Ok(arrays.call(&plan, pass, &mut scratch)?);
-                let seconds = pool.install(|| median_seconds(args.secs, call))?;
-                table.row(Row { layer, pass, seconds, peak, kernel })?;
+                let times = pool.install(|| times(args.secs, call))?;
+                table.row(Row { layer, pass, times, peak, kernel })?;
             }
         }
     }

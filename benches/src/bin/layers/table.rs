@@ -3,7 +3,7 @@
 use anyhow::Result;
 use conv_kernels::Algorithm;
 use overlay_benches::output::{geometric_mean, line, rounded};
-use overlay_benches::passes::Pass;
+use overlay_benches::passes::{Pass, Times};
 use overlay_benches::shapes::Layer;
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use serde_json::json;
 pub(crate) struct Row<'a> {
     pub(crate) layer: &'a Layer,
     pub(crate) pass: Pass,
-    pub(crate) seconds: f64,
+    pub(crate) times: Times,
     /// What the machine could do, in FLOP/s.
     pub(crate) peak: f64,
     pub(crate) kernel: Algorithm,
@@ -35,33 +35,35 @@ impl Table {
         if !json {
             let [suite, layer] = widths;
             line(&format!(
-                "{:suite$}  {:layer$}  {:15}  {:>10}  {:>8}  {:>6}  kernel (threads: {threads})",
-                "suite", "layer", "pass", "ms", "GFLOP/s", "peak"
+                "{:suite$}  {:layer$}  {:15}  {:>10}  {:>8}  {:>7}  {:>7}  kernel (threads: {threads})",
+                "suite", "layer", "pass", "ms", "GFLOP/s", "peak", "at best"
             ))?;
         }
         Ok(table)
     }
 
     pub(crate) fn row(&mut self, row: Row<'_>) -> Result<()> {
-        let Row { layer, pass, seconds, peak, kernel } = row;
-        let (ms, gflops, share) = (seconds * 1e3, layer.flops() / seconds / 1e9, layer.flops() / seconds / peak);
+        let Row { layer, pass, times: Times { median, best }, peak, kernel } = row;
+        let share_of = |seconds: f64| layer.flops() / seconds / peak;
+        let (ms, gflops, share) = (median * 1e3, layer.flops() / median / 1e9, share_of(median));
         self.shares.push((layer.suite.clone(), pass, share));
         let [suite, name] = self.widths;
         if self.json {
             line(
                 &json!({
                     "peer": "overlay", "threads": self.threads, "suite": layer.suite, "layer": layer.name,
-                    "pass": pass.to_string(), "ms": rounded(ms, 5), "gflops": rounded(gflops, 2),
+                    "pass": pass.to_string(), "ms": rounded(ms, 5), "best_ms": rounded(best * 1e3, 5), "gflops": rounded(gflops, 2),
                     "peak_share": rounded(share, 4), "kernel": kernel.to_string(),
                 })
                 .to_string(),
             )
         } else {
             line(&format!(
-                "{:suite$}  {:name$}  {pass:15}  {ms:10.4}  {gflops:8.1}  {:4.1} %  {kernel}",
+                "{:suite$}  {:name$}  {pass:15}  {ms:10.4}  {gflops:8.1}  {:5.1} %  {:5.1} %  {kernel}",
                 layer.suite,
                 layer.name,
-                100.0 * share
+                100.0 * share,
+                100.0 * share_of(best)
             ))
         }
     }
