@@ -24,12 +24,17 @@ def arguments(description):
     parser.add_argument("--secs", type=float, default=0.4, help="seconds to time each pass for, at least")
     args = parser.parse_args()
     args.passes = args.passes or PASSES
+    take_processors(parser, args.threads)
+    return args
+
+
+def take_processors(parser, count):
+    """Keeps this process to as many processors: some libraries count them for their threads."""
     if hasattr(os, "sched_setaffinity"):
         processors = sorted(os.sched_getaffinity(0))
-        if not 1 <= args.threads <= len(processors):
+        if not 1 <= count <= len(processors):
             parser.error(f"--threads must be 1 to {len(processors)}")
-        os.sched_setaffinity(0, processors[: args.threads])
-    return args
+        os.sched_setaffinity(0, processors[:count])
 
 
 class Layer:

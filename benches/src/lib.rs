@@ -1,5 +1,8 @@
 //! Shapes and inputs that the benches share.
 
+pub mod arguments;
+pub mod clocks;
+pub mod networks;
 pub mod output;
 pub mod passes;
 pub mod peak;

@@ -12,6 +12,10 @@ fn layers(args: &[&str]) -> Output {
     run(env!("CARGO_BIN_EXE_layers"), args)
 }
 
+fn steps(args: &[&str]) -> Output {
+    run(env!("CARGO_BIN_EXE_steps"), args)
+}
+
 fn lines(output: &Output) -> Vec<Value> {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -55,7 +59,36 @@ fn picks_are_raced_against_all_others() {
 }
 
 #[test]
-fn wrong_arguments_are_refused_in_words() {
+fn steps_prints_a_json_object_a_network_and_batch() {
+    let lines = lines(&steps(&["--nets", "mlp30,lenet5", "--batch", "1,3", "--secs", "0", "--threads", "1", "--json"]));
+    let rows: Vec<_> =
+        lines.iter().map(|line| (line["net"].as_str().unwrap(), line["batch"].as_u64().unwrap())).collect();
+    assert_eq!(rows, [("mlp30", 1), ("lenet5", 1), ("mlp30", 3), ("lenet5", 3)]);
+    for line in &lines {
+        assert_eq!((line["peer"].as_str(), line["threads"].as_u64()), (Some("overlay"), Some(1)));
+        let figures = ["train_img_s", "infer_img_s", "single_us", "peak_share"];
+        assert!(figures.iter().all(|key| line[key].as_f64().unwrap() > 0.0), "{line}");
+        assert!(line["one_thread"].is_null());
+    }
+}
+
+#[test]
+fn steps_tells_the_time_of_each_layer() {
+    let args = ["--nets", "nielsen", "--batch", "2", "--secs", "0", "--layers"];
+    let text = String::from_utf8(steps(&args).stdout).unwrap();
+    let first: Vec<_> = text.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
+    let expected = "net nielsen layer conv1 pool1 conv2 pool2 fc1 fc2 between update step";
+    assert_eq!(first.join(" "), expected, "{text}");
+
+    let line = &lines(&steps(&[&args[..], &["--json"]].concat()))[0]["one_thread"];
+    let ms = |value: &Value| value.as_f64().unwrap();
+    let layers = line["layers"].as_array().unwrap().iter();
+    let layers: Vec<_> = layers.map(|layer| ms(&layer["forward_ms"]) + ms(&layer["backward_ms"])).collect();
+    assert!(layers.len() == 6 && layers.iter().all(|&layer| 0.0 < layer && layer < ms(&line["step_ms"])), "{line}");
+}
+
+#[test]
+fn layers_refuses_wrong_arguments_in_words() {
     for (args, expected) in [
         (&["--threads", "0"][..], "the number of threads must be 1 to 256 (got 0)"),
         (&["--threads", "257"], "the number of threads must be 1 to 256 (got 257)"),
@@ -67,6 +100,21 @@ fn wrong_arguments_are_refused_in_words() {
         (&["--secs", "-1"], "must be 0 to 3600"),
     ] {
         let output = layers(args);
+        let refusal = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && refusal.contains(expected), "{args:?}: {refusal}");
+    }
+}
+
+#[test]
+fn steps_refuses_wrong_arguments_in_words() {
+    for (args, expected) in [
+        (&["--threads", "0"][..], "the number of threads must be 1 to 256 (got 0)"),
+        (&["--nets", "mlp30,cats"], "[possible values: mlp30, lenet5, nielsen, torch-example]"),
+        (&["--batch", "0"], "0 is not in 1..=4096"),
+        (&["--batch", "64,many"], "invalid value 'many' for '--batch <N>'"),
+        (&["--secs", "nan"], "must be 0 to 3600"),
+    ] {
+        let output = steps(args);
         let refusal = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && refusal.contains(expected), "{args:?}: {refusal}");
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use conv_kernels::Algorithm;
+use overlay_benches::arguments::seconds;
 use overlay_benches::passes::Pass;
 
 /// Times the convolution layers of a suite: the median of whole calls, GFLOP/s of the definition, and the share of what
@@ -58,9 +59,4 @@ fn algorithm(name: &str) -> Result<Algorithm, String> {
     let names = || Algorithm::ALL.iter().map(Algorithm::to_string).collect::<Vec<_>>().join(", ");
     let found = Algorithm::ALL.iter().find(|algorithm| algorithm.to_string() == name);
     found.copied().ok_or_else(|| format!("one of {}", names()))
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if (0.0..=3600.0).contains(&seconds) { Ok(seconds) } else { Err("must be 0 to 3600".to_owned()) }
 }

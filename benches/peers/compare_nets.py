@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Overlay beside another library: both train and run the same networks, and a table tells how many times as fast overlay is.
+
+    benches/peers/compare_nets.py torch --batch 1,16,64,256 --threads 2
+
+Network by network, overlay runs, then the other, then overlay again. A `~` marks a ratio between two times of overlay that
+differ by more than 10 %: other work on the machine disturbed them, and it says little.
+"""
+
+import argparse
+import json
+import math
+import os
+import pathlib
+import subprocess
+import sys
+
+import nets
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def main():
+    args = arguments()
+    lines, ratios = [], {figure: [] for figure in nets.FIGURES}
+    print("net            batch   train img/s  (times)    infer img/s  (times)      single µs  (times)    share of peak")
+    for batch in args.batch:
+        for name in args.nets:
+            before, theirs, after = (run(command) for command in commands(args, name, batch))
+            lines += [before, theirs, after]
+            show(before, theirs, after, ratios)
+    means = (math.exp(sum(map(math.log, values)) / len(values)) for values in ratios.values())
+    print("geometric mean", *(f"{figure} {mean:.2f}" for figure, mean in zip(ratios, means)), sep="  ")
+    if args.save:
+        args.save.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def arguments():
+    parser = nets.options(__doc__, argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("peer", choices=("torch", "jax"))
+    parser.add_argument("--python", default=sys.executable, help="the interpreter that has the other library")
+    parser.add_argument("--save", type=pathlib.Path, metavar="FILE", help="keep every measurement, in JSON lines")
+    return parser.parse_args()
+
+
+def commands(args, name, batch):
+    options = ["--nets", name, "--batch", batch, "--threads", args.threads, "--secs", args.secs]
+    cargo = ["cargo", "run", "--release", "--quiet", "--manifest-path", HERE.parent / "Cargo.toml", "--bin", "steps"]
+    ours = [*cargo, "--", "--json", *options]
+    return ours, [args.python, HERE / f"{args.peer}_nets.py", *options], ours
+
+
+def run(command):
+    """The one line that a bench prints for one network and batch."""
+    command = [str(word) for word in command]
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if output.returncode != 0:
+        sys.exit(f"failed: {' '.join(command)}")
+    return json.loads(output.stdout)
+
+
+def show(before, theirs, after, ratios):
+    """A row: overlay's figures, and how many times as good they are as the other's."""
+    cells = []
+    for figure, key in (("train", "train_img_s"), ("infer", "infer_img_s"), ("single", "single_us")):
+        ours = math.sqrt(before[key] * after[key])
+        ratio = theirs[key] / ours if figure == "single" else ours / theirs[key]
+        disturbed = max(before[key], after[key]) > 1.1 * min(before[key], after[key])
+        ratios[figure].append(ratio)
+        cells.append(f"{ours:12.1f}  {ratio:6.2f}{'~' if disturbed else ' '} ")
+    share = math.sqrt(before["peak_share"] * after["peak_share"])
+    print(f"{before['net']:13}  {before['batch']:5}", *cells, f"{100 * share:7.1f} %", flush=True)
+
+
+if __name__ == "__main__":
+    main()
