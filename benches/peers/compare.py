@@ -33,8 +33,8 @@ def main():
         measured = measure(args, suite)
         show(measured)
         lines += measured
-    if args.save:
-        args.save.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        if args.save:
+            args.save.write_text("".join(json.dumps(line) + "\n" for line in lines))
     summary(lines)
 
 
@@ -56,6 +56,8 @@ def arguments():
     for file in args.files:
         if not file.is_file():
             parser.error(f"{file}: neither a file nor one of {', '.join(PYTHON + RUST)}")
+    if args.save and not args.peers:
+        parser.error("--save keeps what a library took: name one to run")
     args.shapes = args.shapes.resolve()
     names = [suite for suite in json.loads(args.shapes.read_text()) if suite != "_"]
     args.suites = [suite for suite in names if args.suite in (suite, "all")]
