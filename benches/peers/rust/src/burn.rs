@@ -1,8 +1,6 @@
-//! burn, on its backend for the CPU: the operations that its automatic differentiation calls.
+//! burn, on its backend for the CPU: the operations that its tensors and its automatic differentiation call, one at a time.
 
-use std::hint::black_box;
-
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use burn_backend::TensorData;
 use burn_backend::ops::{ConvOptions, FloatTensorOps, ModuleOps};
 use burn_flex::{Flex, FlexTensor};
@@ -10,47 +8,36 @@ use overlay_benches::numbers;
 use overlay_benches::passes::Pass;
 use overlay_benches::shapes::Layer;
 
-use crate::Way;
+use crate::way::{Computed, Way};
 
-/// One layer.
-pub struct Arrays {
-    x: FlexTensor,
-    weight: FlexTensor,
-    bias: FlexTensor,
-    dy: FlexTensor,
-    options: ConvOptions<2>,
+pub fn ways(layer: &Layer, pass: Pass) -> Result<Vec<Way>> {
+    let shape = &layer.shape;
+    let tensor = |dim: &[usize]| {
+        Flex::float_from_data(TensorData::new(numbers(dim.iter().product()), dim.to_vec()), &Default::default())
+    };
+    let (x, dy) = (tensor(&shape.input_dim(layer.batch)?), tensor(&shape.output_dim(layer.batch)?));
+    let (weight, bias) = (tensor(&shape.weight_dim()), tensor(&[shape.out_channels()]));
+    let padding = [shape.padding().top, shape.padding().left];
+    let options = ConvOptions::new(shape.stride(), padding, shape.dilation(), shape.groups());
+
+    // clones of tensors share their numbers
+    Ok(vec![match pass {
+        Pass::Forward => {
+            Way::new("conv2d", move || Ok(Flex::conv2d(x.clone(), weight.clone(), Some(bias.clone()), options.clone())))
+        }
+        Pass::InputGradient => Way::new("conv2d_x_backward", move || {
+            Ok(Flex::conv2d_x_backward(x.clone(), weight.clone(), dy.clone(), options.clone()))
+        }),
+        Pass::WeightGradient => Way::new("conv2d_weight_backward", move || {
+            let dweight = Flex::conv2d_weight_backward(x.clone(), weight.clone(), dy.clone(), options.clone());
+            Ok((dweight, Flex::conv2d_bias_backward(x.clone(), bias.clone(), dy.clone())))
+        }),
+    }])
 }
 
-impl Arrays {
-    pub fn new(layer: &Layer) -> Result<Self> {
-        let shape = &layer.shape;
-        let random = |dim: &[usize]| {
-            Flex::float_from_data(TensorData::new(numbers(dim.iter().product()), dim.to_vec()), &Default::default())
-        };
-        let pad = shape.padding();
-        Ok(Self {
-            x: random(&shape.input_dim(layer.batch)?),
-            weight: random(&shape.weight_dim()),
-            bias: random(&[shape.out_channels()]),
-            dy: random(&shape.output_dim(layer.batch)?),
-            options: ConvOptions::new(shape.stride(), [pad.top, pad.left], shape.dilation(), shape.groups()),
-        })
-    }
-
-    pub fn ways(self, pass: Pass) -> Vec<Way<'static>> {
-        let call = move || {
-            let Self { x, weight, bias, dy, options } = &self;
-            let (x, weight, bias, dy, options) = (x.clone(), weight.clone(), bias.clone(), dy.clone(), options.clone());
-            black_box(match pass {
-                Pass::Forward => Flex::conv2d(x, weight, Some(bias), options),
-                Pass::InputGradient => Flex::conv2d_x_backward(x, weight, dy, options),
-                Pass::WeightGradient => {
-                    black_box(Flex::conv2d_bias_backward(x.clone(), bias, dy.clone()));
-                    Flex::conv2d_weight_backward(x, weight, dy, options)
-                }
-            });
-            Ok(())
-        };
-        vec![("conv2d", Box::new(call))]
+impl Computed for FlexTensor {
+    fn values(&self) -> Result<Vec<f32>> {
+        let contiguous = self.to_contiguous();
+        Ok(contiguous.as_slice().context("a tensor that is not contiguous")?.to_vec())
     }
 }

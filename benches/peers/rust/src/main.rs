@@ -1,11 +1,15 @@
 //! Convolution layers in other Rust libraries, as their users call them. Prints one JSON object a layer and pass.
 //!
-//! These libraries ask the environment for the number of threads: set `RAYON_NUM_THREADS`.
+//! These libraries ask the environment for the number of threads: set `RAYON_NUM_THREADS`. Run it in this folder, whose
+//! configuration compiles them for the processor of this machine.
 
 mod burn;
 mod candle;
+mod check;
 mod ndarray_conv;
+mod way;
 
+use std::hint::black_box;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -15,8 +19,7 @@ use overlay_benches::passes::{Pass, median_seconds};
 use overlay_benches::shapes::{Layer, SUITES, layers};
 use serde_json::json;
 
-/// One way to compute a pass: its name, and a call that does it.
-type Way<'a> = (&'static str, Box<dyn FnMut() -> Result<()> + 'a>);
+use way::Way;
 
 /// Times the convolution layers of a suite in another library: the median of whole calls.
 #[derive(Debug, Parser)]
@@ -42,6 +45,10 @@ struct Args {
     /// Seconds to time each pass for, at least; never fewer than 5 calls
     #[arg(long, value_name = "S", default_value_t = 0.4)]
     secs: f64,
+
+    /// Compare results with overlay's instead, on small layers
+    #[arg(long)]
+    check: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -61,43 +68,49 @@ impl Library {
             Self::NdarrayConv => "ndarray-conv 0.6.1",
         }
     }
+
+    /// How it can compute a pass of a layer: not at all, if there is no way.
+    fn ways(self, layer: &Layer, pass: Pass) -> Result<Vec<Way>> {
+        match self {
+            Self::Burn => burn::ways(layer, pass),
+            Self::Candle => candle::ways(layer, pass),
+            Self::NdarrayConv => ndarray_conv::ways(layer, pass),
+        }
+    }
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
+    if args.check {
+        return check::check(args.library);
+    }
     let text = match &args.shapes {
         None => SUITES.to_owned(),
         Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
     };
     for layer in layers(&text, &args.suite)?.iter().filter(|layer| layer.name.contains(&args.layer)) {
-        match args.library {
-            Library::Burn => measure(&args, layer, |pass| Ok(burn::Arrays::new(layer)?.ways(pass)))?,
-            Library::Candle => measure(&args, layer, |pass| Ok(candle::Arrays::new(layer)?.ways(pass)))?,
-            Library::NdarrayConv if ndarray_conv::applies_to(layer) => {
-                measure(&args, layer, |pass| Ok(ndarray_conv::Arrays::new(layer)?.ways(pass)))?;
-            }
-            Library::NdarrayConv => {}
+        for pass in Pass::ALL.into_iter().filter(|pass| args.pass.is_empty() || args.pass.contains(pass)) {
+            let name = args.library.name();
+            measure(&args, layer, pass).with_context(|| format!("{name}, {}/{}: {pass}", layer.suite, layer.name))?;
         }
     }
     Ok(())
 }
 
-/// A line for each pass, of the best of its ways.
-fn measure<'a>(args: &Args, layer: &Layer, ways: impl Fn(Pass) -> Result<Vec<Way<'a>>>) -> Result<()> {
-    for pass in Pass::ALL.into_iter().filter(|pass| args.pass.is_empty() || args.pass.contains(pass)) {
-        let mut best = (f64::INFINITY, "");
-        for (name, mut call) in ways(pass)? {
-            let seconds = median_seconds(args.secs, &mut call).with_context(|| {
-                format!("{} of {}/{}: {pass} by {name}", args.library.name(), layer.suite, layer.name)
-            })?;
-            best = if seconds < best.0 { (seconds, name) } else { best };
+/// A line for the best of the ways.
+fn measure(args: &Args, layer: &Layer, pass: Pass) -> Result<()> {
+    let mut best = None;
+    for mut way in args.library.ways(layer, pass)? {
+        let seconds = median_seconds(args.secs, || (way.call)().map(|result| drop(black_box(result))))?;
+        if best.is_none_or(|(least, _)| seconds < least) {
+            best = Some((seconds, way.name));
         }
-        let entry = json!({
-            "peer": args.library.name(), "threads": rayon::current_num_threads(), "suite": layer.suite,
-            "layer": layer.name, "pass": pass.to_string(), "ms": rounded(best.0 * 1e3, 5),
-            "gflops": rounded(layer.flops() / best.0 / 1e9, 2), "kernel": best.1,
-        });
-        line(&entry.to_string())?;
     }
-    Ok(())
+    let Some((seconds, kernel)) = best else { return Ok(()) };
+    let entry = json!({
+        "peer": args.library.name(), "threads": rayon::current_num_threads(), "suite": layer.suite,
+        "layer": layer.name, "pass": pass.to_string(), "ms": rounded(seconds * 1e3, 5),
+        "gflops": rounded(layer.flops() / seconds / 1e9, 2), "kernel": kernel,
+    });
+    line(&entry.to_string())
 }
