@@ -169,10 +169,8 @@ impl Recipe {
     /// Every setting but the layers, in a line.
     pub(crate) fn describe(&self, net: &Sequential, images: usize) -> String {
         let Sizes { train, validation, samples, batches, epochs } = self.sizes(images);
-        let mut parts = vec![format!("{epochs} epochs of {train} images")];
-        if self.expand {
-            parts.push(format!("expanded to {samples}"));
-        }
+        let expanded = if self.expand { format!(" expanded to {samples}") } else { String::new() };
+        let mut parts = vec![format!("images {train}{expanded}"), format!("epochs {epochs}")];
         parts.push(format!("batch size {}", self.batch_size));
         parts.push(self.optimizer.build(samples, batches).describe());
         parts.push(format!("schedule {}", self.schedule));

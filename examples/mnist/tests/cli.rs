@@ -91,10 +91,9 @@ fn recipes_are_listed_printed_and_followed() {
     let printed = run(&["recipes", "mlp"]);
     fs::write(folder.path().join("mine.toml"), printed.replace("outputs = 30", "outputs = 12")).unwrap();
     let output = run(&["train", "--recipe", "mine.toml", "--offline", "--epochs", "1"]);
-    let line =
-        "recipe  mine.toml: 1 epochs of 8000 images, batch size 10, sgd lr 3, schedule constant, quadratic cost; ";
+    let line = "recipe  mine.toml: images 8000, epochs 1, batch size 10, sgd lr 3, schedule constant, quadratic cost; ";
     assert!(output.lines().any(|said| said.starts_with(line)), "{output}");
-    assert!(output.contains("784 to 12") && accuracy(output.lines().last().unwrap()) > 20.0, "{output}");
+    assert!(output.contains("12 neurons, sigmoid") && accuracy(output.lines().last().unwrap()) > 20.0, "{output}");
 }
 
 #[test]

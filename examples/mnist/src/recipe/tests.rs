@@ -109,7 +109,7 @@ fn the_command_line_comes_first() {
     let net = recipe.network(0).unwrap();
     for images in [MNIST, 8000] {
         let said = recipe.describe(&net, images);
-        for part in ["2 epochs of", "batch size 5,", "sgd lr 0.25 momentum 0.9,", "elastic sigma 4 alpha 34"] {
+        for part in ["epochs 2,", "batch size 5,", "sgd lr 0.25 momentum 0.9,", "elastic sigma 4 alpha 34"] {
             assert!(said.contains(part), "{said}");
         }
     }
@@ -215,4 +215,16 @@ fn a_recipe_that_is_not_there() {
     assert!(unknown.starts_with("no recipe is called `vgg`; bundled are default, sigmoid, mlp, "), "{unknown}");
     assert!(unknown.ends_with("a file needs its path: ./vgg.toml"), "{unknown}");
     assert!(said("./missing.toml").starts_with("./missing.toml: "), "{}", said("./missing.toml"));
+}
+
+#[test]
+fn the_file_in_the_book_is_a_recipe() {
+    let chapter = include_str!("../../../../docs/src/recipes.md");
+    let file = chapter.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let recipe = Recipe::parse(file, Overrides::default()).unwrap();
+    epoch(&recipe, &mut recipe.network(0).unwrap(), recipe.trainer(MNIST));
+    for (name, _) in BUNDLED {
+        let known = name.rsplit_once("ch").map_or(*name, |_| &name[..name.len().min(11)]);
+        assert!(chapter.contains(known), "{name}");
+    }
 }
