@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use net::{Checkpoints, NetError, augment::Expanded, cost::SoftmaxCrossEntropy};
+use net::{Checkpoints, NetError, Trainer, augment::Expanded, cost::SoftmaxCrossEntropy};
 use report::Progress;
 
 use crate::{
@@ -47,10 +47,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(interrupt::STATUS));
     }
 
-    let mut trainer = recipe.trainer(data.train.len()).seed(args.seed);
-    if let Some(checkpoints) = checkpoints(args) {
-        trainer = trainer.checkpoints(checkpoints);
-    }
+    let trainer = trainer(args, &recipe, data.train.len());
     let mut trainer = trainer.observe(Progress::stderr()).observe(interrupt.clone());
     let (train, validation) = recipe.cut(data.train.view());
     let held_out = validation.unwrap_or(data.test.view());
@@ -89,12 +86,16 @@ fn overrides(args: &TrainArgs) -> Overrides {
     }
 }
 
-fn checkpoints(args: &TrainArgs) -> Option<Checkpoints> {
-    let checkpoints = Checkpoints::in_dir(args.checkpoint.as_ref()?);
-    Some(match args.checkpoint_every {
-        Some(steps) => checkpoints.every_steps(steps),
-        None => checkpoints,
-    })
+/// The recipe's run, with the seed and the checkpoints of the command line.
+fn trainer<'o>(args: &TrainArgs, recipe: &Recipe, images: usize) -> Trainer<'o, f32> {
+    let trainer = recipe.trainer(images).seed(args.seed);
+    match &args.checkpoint {
+        Some(folder) => trainer.checkpoints(match args.checkpoint_every {
+            Some(steps) => Checkpoints::in_dir(folder).every_steps(steps),
+            None => Checkpoints::in_dir(folder),
+        }),
+        None => trainer,
+    }
 }
 
 /// Whether a file can be made there: better said before the training than after it.
