@@ -119,7 +119,7 @@ fn wrong_values_are_refused_with_a_reason() {
         (&["--data", "nowhere"], 1, "nowhere"),
         (&["--save", "no/such/folder/m.safetensors"], 1, "no file can be made in that folder"),
         (&["--save", "."], 1, "this is a folder; name a file in it"),
-        (&["--recipe", "./page.html"], 1, "./page.html: TOML parse error at line 1, column 1"),
+        (&["--recipe", "./page.html"], 1, "./page.html: TOML parse error at line 1, column 7"),
         (&["recipes", "vgg"], 1, "no recipe is called `vgg`"),
         (&["evaluate"], 2, "<MODEL>"),
         (&["evaluate", "missing.safetensors"], 1, "missing.safetensors: "),
