@@ -31,6 +31,9 @@ pub mod performance {}
 #[doc = include_str!("src/training.md")]
 pub mod training {}
 
+#[doc = include_str!("src/recipes.md")]
+pub mod recipes {}
+
 #[doc = include_str!("src/augmentation.md")]
 pub mod augmentation {}
 

@@ -127,6 +127,29 @@ pub trait Augment<T: Scalar>: Debug + Send + Sync {
     }
 }
 
+/// An augmentation chosen while the program runs.
+impl<T: Scalar> Augment<T> for Box<dyn Augment<T>> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+
+    fn validate(&self) -> Result<(), AugmentError> {
+        (**self).validate()
+    }
+
+    fn scratch(&self, shape: [usize; 3]) -> usize {
+        (**self).scratch(shape)
+    }
+
+    fn apply(&self, image: Image<'_, T>, stream: &mut Stream, scratch: &mut [T], out: ArrayViewMut3<'_, T>) {
+        (**self).apply(image, stream, scratch, out);
+    }
+}
+
 /// The random numbers for one sample in one epoch.
 fn stream(key: Key, epoch: u64, sample: u64) -> Stream {
     key.stream("augment", "", epoch, sample)

@@ -123,6 +123,33 @@ pub trait Optimizer<T: Scalar>: Debug + Send + Sync {
     }
 }
 
+/// An optimizer chosen while the program runs.
+impl<T: Scalar> Optimizer<T> for Box<dyn Optimizer<T>> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn learning_rate(&self) -> f64 {
+        (**self).learning_rate()
+    }
+
+    fn slots(&self) -> &'static [&'static str] {
+        (**self).slots()
+    }
+
+    fn update(&self, step: Step, params: &mut [T], grads: &[T], slots: &mut [&mut [T]]) {
+        (**self).update(step, params, grads, slots);
+    }
+
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+
+    fn validate(&self) -> Result<(), OptimError> {
+        (**self).validate()
+    }
+}
+
 /// What is wrong with an optimizer's settings, or with the state that it should go on from.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]

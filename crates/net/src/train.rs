@@ -212,7 +212,7 @@ impl<'o, T: Scalar> Trainer<'o, T> {
         T: 'd,
     {
         let (train, held_out) = (train.into(), held_out.into());
-        self.check()?;
+        self.validate()?;
         train.check("the training set", &net.input, net.outputs())?;
         held_out.check("the held-out set", &net.input, net.outputs())?;
         // one entry into the pool for the whole run: entering costs more than many a step
@@ -222,9 +222,22 @@ impl<'o, T: Scalar> Trainer<'o, T> {
         }
     }
 
-    fn check(&self) -> Result<(), NetError> {
+    /// Whether the settings make sense; [`fit`](Self::fit) asks first, and a program may ask before it loads its data.
+    ///
+    /// # Errors
+    /// [`NetError::Setting`] names the setting, its range and what it is.
+    ///
+    /// ```
+    /// use net::{Trainer, optim::Sgd};
+    /// let error = Trainer::<f32>::new(Sgd::new(0.1)).batch_size(0).validate().unwrap_err();
+    /// assert_eq!(error.to_string(), "the batch size must be at least 1");
+    /// ```
+    pub fn validate(&self) -> Result<(), NetError> {
         self.optimizer.validate().map_err(|error| NetError::Setting(error.to_string()))?;
         self.schedule.validate().map_err(|error| NetError::Setting(error.to_string()))?;
+        if let Some(augment) = &self.augment {
+            augment.validate().map_err(|error| NetError::Setting(error.to_string()))?;
+        }
         for (what, value) in [("epochs", self.epochs), ("the batch size", self.batch_size as u64)] {
             if value == 0 {
                 return Err(NetError::Setting(format!("{what} must be at least 1")));

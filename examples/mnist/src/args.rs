@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
+/// What is trained unless said.
+pub(crate) const DEFAULT_RECIPE: &str = "default";
+
 /// Trains a convolutional network on handwritten digits, and ends with its test accuracy.
 ///
 /// Without arguments: on all of MNIST where it is found (--data, MNIST_DIR, the user's cache) or can be downloaded, else on a
@@ -24,6 +27,8 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Test a saved network on the test images
     Evaluate(EvaluateArgs),
+    /// List the bundled recipes, or print one: to copy and change
+    Recipes(RecipesArgs),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -50,19 +55,19 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     pub(crate) data: DataArgs,
 
-    /// The network to train
-    #[arg(long, value_enum, default_value = "relu")]
-    pub(crate) model: Model,
+    /// The network, and how it learns: a bundled recipe (`mnist recipes` lists them), or the path of a file
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_RECIPE)]
+    pub(crate) recipe: String,
 
-    /// How often every image is learnt from [default: relu 6, sigmoid 10, mlp 30; on the sample 14, 30, 30]
+    /// How often every image is learnt from [default: the recipe's]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=100_000))]
     pub(crate) epochs: Option<u32>,
 
-    /// Images in a step [default: 64 for relu, else 10]
+    /// Images in a step [default: the recipe's]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=60_000))]
     pub(crate) batch_size: Option<u32>,
 
-    /// Learning rate, greater than 0 [default: relu 0.05 at its highest, sigmoid 1, mlp 3]
+    /// Learning rate at its highest, greater than 0 [default: the recipe's]
     #[arg(long, value_name = "RATE", value_parser = learning_rate, allow_negative_numbers = true)]
     pub(crate) lr: Option<f64>,
 
@@ -97,15 +102,10 @@ pub(crate) struct EvaluateArgs {
     pub(crate) data: DataArgs,
 }
 
-/// The networks of the article and the one before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Model {
-    /// Two convolutional layers of 20 and 40 maps, ReLU, max pooling, dropout: over 99 % on all of MNIST
-    Relu,
-    /// The article's: 20 feature maps, max pooling, a fully connected layer; sigmoid everywhere, quadratic cost
-    Sigmoid,
-    /// The previous article's: 784-30-10 fully connected, sigmoid, quadratic cost
-    Mlp,
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RecipesArgs {
+    /// The bundled recipe to print [default: a line for each of them]
+    pub(crate) name: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

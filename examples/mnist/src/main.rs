@@ -4,8 +4,9 @@ mod args;
 mod data;
 mod evaluate;
 mod interrupt;
-mod models;
 mod output;
+mod recipe;
+mod recipes;
 mod train;
 
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         None => with_threads(&cli.train.data, || train::run(&cli.train)),
         Some(Command::Train(args)) => with_threads(&args.data, || train::run(&args)),
         Some(Command::Evaluate(args)) => with_threads(&args.data, || evaluate::run(&args)),
+        Some(Command::Recipes(args)) => recipes::run(&args),
     };
     match result {
         Ok(status) => status,

@@ -1,20 +1,22 @@
 //! `mnist`, `mnist train`.
 
 use std::{
+    num::{NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::Context as _;
-use net::{NetError, cost::SoftmaxCrossEntropy};
+use net::{Checkpoints, NetError, Trainer, augment::Expanded, cost::SoftmaxCrossEntropy};
 use report::Progress;
 
 use crate::{
-    args::TrainArgs,
+    args::{DEFAULT_RECIPE, TrainArgs},
     data,
     evaluate::TRAINED_ON,
     interrupt::{self, Interrupt},
-    models, output,
+    output,
+    recipe::{Overrides, Recipe},
 };
 
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
@@ -24,6 +26,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.save {
         check_writable(path)?;
     }
+    let recipe = Recipe::load(&args.recipe, overrides(args))?;
     // a reader who went away is no reason to lose what is to be saved
     let say = |text: &str| match output::line(text) {
         Err(error) if (args.save.is_some() || args.checkpoint.is_some()) && output::is_broken_pipe(&error) => Ok(()),
@@ -32,17 +35,27 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     let interrupt = Interrupt::listen()?;
     let (data, line) = data::load(&args.data)?;
     say(&line)?;
-    let mut net = models::build(args.model, args.seed)?;
+    let mut net = recipe.network(args.seed)?;
     let notes = net.metadata_mut();
     notes.insert(TRAINED_ON.into(), data.provenance().into());
     notes.insert("seed".into(), args.seed.to_string());
+    if args.recipe != DEFAULT_RECIPE {
+        say(&format!("recipe  {}: {}", args.recipe, recipe.describe(&net, data.train.len())))?;
+    }
     say(&net.summary().to_string())?;
     if interrupt.pressed() {
         return Ok(ExitCode::from(interrupt::STATUS));
     }
 
-    let mut trainer = models::trainer(args, data.train.len()).observe(Progress::stderr()).observe(interrupt.clone());
-    let trained = trainer.fit(&mut net, data.train.pair(), data.test.pair());
+    let trainer = trainer(args, &recipe, data.train.len());
+    let mut trainer = trainer.observe(Progress::stderr()).observe(interrupt.clone());
+    let (train, validation) = recipe.cut(data.train.view());
+    let held_out = validation.unwrap_or(data.test.view());
+    let trained = if recipe.expands() {
+        trainer.fit(&mut net, Expanded::new(train.pair()).pair(), held_out.pair())
+    } else {
+        trainer.fit(&mut net, train.pair(), held_out.pair())
+    };
     if let Err(error @ NetError::Diverged { .. }) = trained {
         let kept = args.save.as_deref().map_or(Ok(()), |path| net.save(path));
         return kept.map_err(Into::into).and(Err(error.into()));
@@ -57,10 +70,32 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
         say(&format!("stopped; the same command goes on from the checkpoint in {}", folder.display()))?;
     }
     match history.epochs.last() {
-        Some(last) if !history.stopped => say(&output::accuracy(&last.held_out))?,
+        Some(last) if !history.stopped && validation.is_none() => say(&output::accuracy(&last.held_out))?,
         _ => say(&output::accuracy(&net.evaluate(data.test.pair(), &SoftmaxCrossEntropy::new())?))?,
     }
     Ok(if interrupt.pressed() { ExitCode::from(interrupt::STATUS) } else { ExitCode::SUCCESS })
+}
+
+/// What the command line says in the recipe's place.
+fn overrides(args: &TrainArgs) -> Overrides {
+    Overrides {
+        epochs: args.epochs.and_then(|n| NonZeroU64::new(n.into())),
+        batch_size: args.batch_size.and_then(|n| NonZeroUsize::new(n as usize)),
+        learning_rate: args.lr,
+        augment: args.augment,
+    }
+}
+
+/// The recipe's run, with the seed and the checkpoints of the command line.
+fn trainer<'o>(args: &TrainArgs, recipe: &Recipe, images: usize) -> Trainer<'o, f32> {
+    let trainer = recipe.trainer(images).seed(args.seed);
+    match &args.checkpoint {
+        Some(folder) => trainer.checkpoints(match args.checkpoint_every {
+            Some(steps) => Checkpoints::in_dir(folder).every_steps(steps),
+            None => Checkpoints::in_dir(folder),
+        }),
+        None => trainer,
+    }
 }
 
 /// Whether a file can be made there: better said before the training than after it.

@@ -67,13 +67,33 @@ fn it_trains_saves_and_tests_what_it_saved() {
 fn it_learns_from_changed_images() {
     let folder = tempfile::tempdir().unwrap();
     let train = |augment: &[&str]| {
-        let args = ["--offline", "--model", "mlp", "--epochs", "3"];
+        let args = ["--offline", "--recipe", "mlp", "--epochs", "3"];
         let output = mnist(folder.path()).args(args).args(augment).output().unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
         accuracy(&last_line(&output))
     };
     let (plain, changed) = (train(&[]), train(&["--augment"]));
     assert!(changed != plain && changed > 50.0, "{changed} %, {plain} % without");
+}
+
+#[test]
+fn recipes_are_listed_printed_and_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let output = mnist(folder.path()).args(args).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let list = run(&["recipes"]);
+    let mlp = list.lines().find(|line| line.starts_with("mlp ")).unwrap();
+    assert!(mlp.contains("23860") && mlp.contains("23820") && mlp.contains("0.26 TFLOP"), "{list}");
+
+    let printed = run(&["recipes", "mlp"]);
+    fs::write(folder.path().join("mine.toml"), printed.replace("outputs = 30", "outputs = 12")).unwrap();
+    let output = run(&["train", "--recipe", "mine.toml", "--offline", "--epochs", "1"]);
+    let line = "recipe  mine.toml: images 8000, epochs 1, batch size 10, sgd lr 3, schedule constant, quadratic cost; ";
+    assert!(output.lines().any(|said| said.starts_with(line)), "{output}");
+    assert!(output.contains("12 neurons, sigmoid") && accuracy(output.lines().last().unwrap()) > 20.0, "{output}");
 }
 
 #[test]
@@ -93,12 +113,14 @@ fn wrong_values_are_refused_with_a_reason() {
         (&["--threads", "0"], 2, "0 is not in 1..=256"),
         (&["--threads", "2000"], 2, "2000 is not in 1..=256"),
         (&["--seed", "x"], 2, "invalid digit"),
-        (&["--model", "vgg"], 2, "possible values: relu, sigmoid, mlp"),
+        (&["--recipe", "vgg"], 1, "no recipe is called `vgg`; bundled are default, sigmoid, mlp"),
         (&["--lr", "1e37", "--batch-size", "60000", "--epochs", "1", "--offline"], 1, "try a smaller learning rate"),
         (&["--spice"], 2, "unexpected argument '--spice'"),
         (&["--data", "nowhere"], 1, "nowhere"),
         (&["--save", "no/such/folder/m.safetensors"], 1, "no file can be made in that folder"),
         (&["--save", "."], 1, "this is a folder; name a file in it"),
+        (&["--recipe", "./page.html"], 1, "./page.html: TOML parse error at line 1, column 7"),
+        (&["recipes", "vgg"], 1, "no recipe is called `vgg`"),
         (&["evaluate"], 2, "<MODEL>"),
         (&["evaluate", "missing.safetensors"], 1, "missing.safetensors: "),
         (&["evaluate", "page.html"], 1, "page.html: not a whole safetensors file"),
@@ -129,7 +151,7 @@ fn a_model_is_not_tested_on_what_it_learnt_from() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     reader_goes_away(&["--offline"], false);
-    reader_goes_away(&["--offline", "--epochs", "1", "--model", "mlp", "--save", "kept.safetensors"], true);
+    reader_goes_away(&["--offline", "--epochs", "1", "--recipe", "mlp", "--save", "kept.safetensors"], true);
 }
 
 fn reader_goes_away(args: &[&str], save: bool) {
@@ -159,7 +181,7 @@ fn an_interrupt_keeps_what_was_learnt() {
     use std::io::{BufRead as _, BufReader, Read as _};
     let folder = tempfile::tempdir().unwrap();
     let mut child = mnist(folder.path())
-        .args(["--offline", "--epochs", "1000", "--model", "mlp"])
+        .args(["--offline", "--epochs", "1000", "--recipe", "mlp"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -100,7 +100,7 @@ fn an_interrupted_run_goes_on_where_it_was() {
     let folder = folder();
     let checkpoints = folder.path().join("checkpoints");
     let run = |epochs: &str, args: &[&str]| {
-        let mut command = train(&folder, &["--model", "mlp", "--epochs", epochs]);
+        let mut command = train(&folder, &["--recipe", "mlp", "--epochs", epochs]);
         command.args(args);
         command
     };

@@ -19,13 +19,12 @@ pub(crate) struct Augmenter<T: Scalar> {
 }
 
 impl<T: Scalar> Augmenter<T> {
-    /// For the training images of a network.
+    /// For the training images of a network; the augmentation's settings are sound.
     pub(crate) fn new(
         augment: Arc<dyn Augment<T>>,
         net: &Sequential<T>,
         images: &Images<'_, T>,
     ) -> Result<Self, NetError> {
-        augment.validate().map_err(|error| NetError::Setting(error.to_string()))?;
         let Ok(shape) = <[usize; 3]>::try_from(net.input.as_slice()) else {
             return Err(NetError::Setting(format!(
                 "augmentation wants images (channels, rows, columns), but the network takes samples {}; train without it, \
