@@ -189,7 +189,7 @@ mod tests {
                 let (mut even, mut odd) = (vec![CANARY; len + 9], vec![CANARY; len + 9]);
                 split(simd, &from, &mut even[..len], &mut odd[..len]);
                 for (index, &number) in from.iter().enumerate() {
-                    assert_eq!(if index % 2 == 0 { even[index / 2] } else { odd[index / 2] }, number);
+                    assert_eq!(if index.is_multiple_of(2) { even[index / 2] } else { odd[index / 2] }, number);
                 }
                 for room in [1, len / 2 + 1, len] {
                     let mut to = vec![CANARY; room + 20];
@@ -200,7 +200,7 @@ mod tests {
                 }
                 let mut wide = vec![CANARY; 2 * len + 20];
                 spread(simd, &from, &mut wide[..2 * len - 1]);
-                let expected = |at: usize| if at % 2 == 0 { from[at / 2] } else { 0.0 };
+                let expected = |at: usize| if at.is_multiple_of(2) { from[at / 2] } else { 0.0 };
                 assert!((0..2 * len - 1).all(|at| wide[at] == expected(at)));
                 assert!(wide[2 * len - 1..].iter().all(|&number| number == CANARY));
                 let mut to = vec![CANARY; len];
