@@ -144,7 +144,7 @@ pub fn step_flops(net: &Sequential) -> Result<f64> {
     Ok(2.0 * (3 * net.macs() - first.macs()) as f64)
 }
 
-/// Bytes that a forward pass leaves for the backward pass, for one image: its values before the first layer and after each.
+/// Bytes that a forward pass of one image leaves for the backward pass: its values before the first layer and after each.
 ///
 /// # Errors
 ///
