@@ -144,7 +144,7 @@ pub fn step_flops(net: &Sequential) -> Result<f64> {
     Ok(2.0 * (3 * net.macs() - first.macs()) as f64)
 }
 
-/// Bytes that a forward pass of one image leaves for the backward pass: its values before the first layer and after each.
+/// Bytes that a forward pass of one image leaves to the backward pass: its input and the output of each layer.
 ///
 /// # Errors
 ///
