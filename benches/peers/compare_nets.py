@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Overlay beside another library: both train and run the same networks, and a table tells how many times as fast overlay is.
+"""Overlay beside another library: both train and run the same networks, and a table tells how overlay compares.
 
     benches/peers/compare_nets.py torch --batch 1,16,64,256 --threads 2
 
-Network by network, overlay runs, then the other, then overlay again. A `~` marks a ratio between two times of overlay that
-differ by more than 10 %: other work on the machine disturbed them, and it says little.
+Network by network, overlay runs, then the other, then overlay again. A `~` marks a ratio between two times of overlay
+that differ by more than 10 %: other work on the machine disturbed them, and it says little. The other suffers more from
+such work, because its threads wait for each other in a loop: compare on a machine that does nothing else.
 """
 
 import argparse
@@ -23,7 +24,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 def main():
     args = arguments()
     lines, ratios = [], {figure: [] for figure in nets.FIGURES}
-    print("net            batch   train img/s  (times)    infer img/s  (times)      single µs  (times)    share of peak")
+    cells = (f"{name:>12}  {'times':>6}  " for name in ("train img/s", "infer img/s", "single µs"))
+    print(f"{'net':13}  {'batch':>5}", *cells, f"{'share':>7}")
     for batch in args.batch:
         for name in args.nets:
             before, theirs, after = (run(command) for command in commands(args, name, batch))

@@ -63,7 +63,7 @@ def sizes(text):
 
 
 def measure(peer, args, ways):
-    """Times each network in all ways. `ways(layers, batch)` yields (figure, name of the way, function without arguments).
+    """Times each network in all ways: `ways(layers, batch)` yields (figure, name of the way, function).
 
     A function is timed before the next one is asked for. Of each figure the best way counts.
     """

@@ -1,7 +1,7 @@
 //! Where the time of a training step goes: a network like another one, with a clock around every layer.
 //!
-//! The clocked network has layers "of the user's own", so it shows what the layers cost one by one, in their places in the
-//! network and with its weights.
+//! The clocked network has layers "of the user's own", so it shows what the layers cost one by one, in their places in
+//! the network and with its weights.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -10,8 +10,8 @@ use net::{Images, Sequential, Targets, Workspace};
 
 use crate::numbers;
 
-/// The networks, smallest first: Nielsen's first one, LeCun's with ReLU and max pooling, Nielsen's convolutional one, and
-/// the MNIST example of PyTorch.
+/// The networks, smallest first: Nielsen's first one, LeCun's with ReLU and max pooling, Nielsen's convolutional one,
+/// and the MNIST example of PyTorch.
 pub const NAMES: [&str; 4] = ["mlp30", "lenet5", "nielsen", "torch-example"];
 
 const CLASSES: usize = 10;
@@ -131,8 +131,8 @@ impl Training {
     }
 }
 
-/// Floating-point operations of a step for one image by the definition: two for each multiply-add of the forward pass and
-/// of both gradients, except the first layer's input gradient, which nobody needs.
+/// Floating-point operations of a step for one image by the definition: two for each multiply-add of the forward pass
+/// and of both gradients, except the first layer's input gradient, which nobody needs.
 ///
 /// # Errors
 ///
@@ -144,7 +144,7 @@ pub fn step_flops(net: &Sequential) -> Result<f64> {
     Ok(2.0 * (3 * net.macs() - first.macs()) as f64)
 }
 
-/// Bytes that a forward pass leaves for the backward pass: of one image, its values before the first layer and after each.
+/// Bytes that a forward pass of one image leaves to the backward pass: its input and the output of each layer.
 ///
 /// # Errors
 ///

@@ -5,8 +5,8 @@ use clap::builder::PossibleValuesParser;
 use overlay_benches::arguments::seconds;
 use overlay_benches::networks::NAMES;
 
-/// Times whole networks: steps of training (forward, cost, backward, gradient descent with momentum), inference of batches
-/// and of single images, and the share of what the machine's multiply-adds reach in the same process.
+/// Times whole networks: steps of training (forward, cost, backward, gradient descent with momentum), inference of
+/// batches and of single images, and the share of what the machine's multiply-adds reach in the same process.
 #[derive(Debug, Parser)]
 #[command(name = "steps", version)]
 pub(crate) struct Args {
