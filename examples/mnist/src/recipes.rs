@@ -14,7 +14,7 @@ pub(crate) fn run(args: &RecipesArgs) -> anyhow::Result<ExitCode> {
     match &args.name {
         Some(name) => output::line(recipe::text(name).with_context(|| recipe::unknown(name))?.trim_end())?,
         None => {
-            output::line("recipe                      parameters  multiply-adds  training on MNIST  what")?;
+            output::line("recipe                        parameters  multiply-adds  training on MNIST  what")?;
             for (name, _) in BUNDLED {
                 output::line(&row(name)?)?;
             }
@@ -29,5 +29,5 @@ fn row(name: &str) -> anyhow::Result<String> {
     let net = recipe.network(0)?;
     let parameters = net.summary().parameters();
     let training = recipe::teraflop(recipe.flop(&net, recipe::MNIST));
-    Ok(format!("{name:<26}  {parameters:>10}  {:>13}  {training:>17}  {}", net.macs(), recipe.title))
+    Ok(format!("{name:<28}  {parameters:>10}  {:>13}  {training:>17}  {}", net.macs(), recipe.title))
 }
