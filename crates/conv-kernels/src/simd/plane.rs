@@ -204,8 +204,9 @@ impl<T: Scalar> Sweep<'_, T> {
 ///
 /// # Safety
 ///
-/// If `K` is not 0, there are `K` of `columns`, side by side, and `pitch` is `K`. At each of them, `N - 1` vectors must be readable from `row[0]` on, and another from `row[1]` on; and of each of
-/// these rows of the overlay at `weight`, an element for each column.
+/// At each of `columns`, `N - 1` vectors must be readable from `row[0]` on, and another from `row[1]` on; and of each of
+/// these rows of the overlay at `weight`, an element for each column. If `K` is not 0, there must be `K` columns, side by
+/// side.
 #[inline(always)]
 unsafe fn line<
     T: Scalar,

@@ -244,8 +244,10 @@ impl<T: Scalar> Correlate<'_, T> {
         // If all of them count, the channels' taps are one row.
         let all = self.span.len() == self.of_channel;
         let (step, span) = if all { (part.len(), 0..part.len()) } else { (self.of_channel, self.span.clone()) };
-        for first in part.clone().step_by(step) {
+        let mut first = part.start;
+        while first < part.end {
             let span = first + span.start..first + span.end;
+            first += step;
             // SAFETY: `eval` has checked that there are `R` weights for each tap.
             let mut weight = unsafe { self.weight.as_ptr().add(span.start * R) };
             for &tap in &self.taps[span] {
