@@ -75,6 +75,7 @@ macro_rules! sets {
 
 // The instruction sets, the best first.
 sets! {
+    #[cfg(target_arch = "x86_64")] avx512::Avx512;
     #[cfg(target_arch = "x86_64")] avx2::Avx2;
     portable::Portable;
     #[cfg(test)] wide::Wide;
