@@ -11,6 +11,7 @@ use std::ops::Range;
 use ndarray::{ArrayViewMut2, ArrayViewMut3, Axis};
 
 use crate::scratch::aligned;
+use crate::simd::rows::sum_row;
 use crate::simd::{Isa, Op, Simd};
 use crate::threads::{Cell, Cuts, MAX_LANES, grid, lanes, rows, view3};
 use crate::{Conv2dShape, Epilogue, Scalar};
@@ -182,9 +183,13 @@ struct SumMaps<'a, T> {
 
 impl<T: Scalar> Op<T> for SumMaps<'_, T> {
     #[inline(always)]
-    fn eval<S: Simd<T>>(self, _: S) {
-        let maps = self.dy.chunks_exact(self.pixels).skip(self.channel).step_by(self.channels);
-        *self.sum += maps.fold(T::ZERO, |total, map| total + sum_of(map, map, |dz, _| dz));
+    fn eval<S: Simd<T>>(self, simd: S) {
+        let mut total = T::ZERO;
+        // A loop, and not a fold: what is not inlined here is not compiled for the set.
+        for map in self.dy.chunks_exact(self.pixels).skip(self.channel).step_by(self.channels) {
+            total += sum_row(simd, map);
+        }
+        *self.sum += total;
     }
 }
 

@@ -144,7 +144,7 @@ impl<T: Scalar> Conv2dPlan<T> {
 
     /// The same for kernels of any set.
     pub(crate) fn with_isa(shape: Conv2dShape, options: &Options, isa: Isa) -> Result<Self, KernelError> {
-        let lanes = isa.lanes::<T>();
+        let lanes = [isa.lanes::<T>(), isa.piece::<T>()];
         let (mut passes, mut reason) = choose::<T>(&shape, isa);
         if let Some(algorithm) = options.force {
             let has = algorithm.passes(&shape, lanes);
@@ -163,7 +163,7 @@ impl<T: Scalar> Conv2dPlan<T> {
         let mirror = mirrored(&shape).filter(|_| passes[1].is_direct() && passes[1] != Algorithm::Direct);
         let mirror = mirror.map(|mirror| (mirror, geometry(&mirror)));
         let depthwise = passes.contains(&Algorithm::Depthwise);
-        let depthwise = depthwise.then(|| depthwise::Geometry::new::<T>(&shape, lanes));
+        let depthwise = depthwise.then(|| depthwise::Geometry::new::<T>(&shape, isa.lanes::<T>()));
         Ok(Self { shape, passes, reason, isa, direct, mirror, depthwise, element: PhantomData })
     }
 
@@ -418,7 +418,7 @@ impl<T: Scalar> Conv2dPlan<T> {
 
 /// The fastest algorithms for a shape, and why.
 fn choose<T: Scalar>(shape: &Conv2dShape, isa: Isa) -> ([Algorithm; 3], &'static str) {
-    let lanes = isa.lanes::<T>();
+    let lanes = [isa.lanes::<T>(), isa.piece::<T>()];
     if !isa.is_fast() {
         // A product works on 8 rows at once, however few there are.
         let few_maps = if shape.output()[1] >= WIDE { 2 } else { 1 };

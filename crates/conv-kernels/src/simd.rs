@@ -63,6 +63,11 @@ macro_rules! sets {
                 match self { $($(#[$cfg])* Self::$set(_) => <$file::$set as Set>::REGISTERS,)* }
             }
 
+            /// The pieces of a vector of pixels.
+            pub(crate) fn pieces(self) -> usize {
+                match self { $($(#[$cfg])* Self::$set(_) => <$file::$set as Set>::PIECES,)* }
+            }
+
             /// Runs a kernel, compiled for this set.
             pub(crate) fn run<T: Scalar>(self, op: impl Op<T>) {
                 match self { $($(#[$cfg])* Self::$set(set) => T::run_with(set, op),)* }
@@ -107,6 +112,11 @@ impl Isa {
                 available: Self::available().map(Self::name).collect::<Vec<_>>().join(", "),
             }),
         }
+    }
+
+    /// Elements of type `T` in a piece of a vector.
+    pub(crate) fn piece<T>(self) -> usize {
+        self.lanes::<T>() / self.pieces()
     }
 
     /// The most rows of a tile that is two vectors wide, and of one that is one vector wide.

@@ -41,7 +41,8 @@ use crate::{Conv2dShape, Scalar};
 /// Output channels are blocked from multiples of this on, as many in a tile whose vectors lie along the pixels as it has
 /// rows. They are cut at such multiples too: these are whole pairs of vectors along the channels.
 fn section(isa: Isa) -> usize {
-    if isa.most_rows()[0] <= 6 { 48 } else { 96 }
+    let rows: usize = if isa.most_rows()[0] <= 6 { 48 } else { 96 };
+    rows.next_multiple_of(2 * isa.lanes::<f32>())
 }
 
 /// A piece of the feature maps of one image: channels of one group, and rows.

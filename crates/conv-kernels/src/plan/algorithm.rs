@@ -53,8 +53,9 @@ impl Algorithm {
         Self::Winograd4,
     ];
 
-    /// Which passes of a shape it can compute with vectors of `lanes`: forward, input gradient, weight gradient.
-    pub(super) fn passes(self, shape: &Conv2dShape, lanes: usize) -> [bool; 3] {
+    /// Which passes of a shape it can compute with vectors of `lanes`, in pieces of `piece`: forward, input gradient,
+    /// weight gradient.
+    pub(super) fn passes(self, shape: &Conv2dShape, [lanes, piece]: [usize; 2]) -> [bool; 3] {
         match self {
             Self::Im2col => [true; 3],
             Self::Pointwise => {
@@ -62,7 +63,7 @@ impl Algorithm {
             }
             Self::Depthwise => [shape.groups() == shape.in_channels(); 3],
             Self::Direct => {
-                let images = Geometry::fills_vectors(shape, lanes);
+                let images = Geometry::fills_vectors(shape, piece);
                 [images, images, Geometry::applies_to(shape) && shape.output()[1] >= shortest_run(lanes)]
             }
             Self::Channels => {
@@ -70,7 +71,7 @@ impl Algorithm {
                 [applies, mirrored(shape).is_some_and(|shape| Geometry::applies_to(&shape)), applies]
             }
             Self::Mirrored => {
-                [false, mirrored(shape).is_some_and(|shape| Geometry::fills_vectors(&shape, lanes)), false]
+                [false, mirrored(shape).is_some_and(|shape| Geometry::fills_vectors(&shape, piece)), false]
             }
             Self::Winograd | Self::Winograd4 => {
                 let applies = Winograd::applies_to(shape);

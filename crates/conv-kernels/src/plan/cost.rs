@@ -7,6 +7,7 @@
 use super::{Algorithm, mirrored};
 use crate::conv::direct::Geometry;
 use crate::simd::Isa;
+use crate::simd::gradient::DOT_ROWS;
 use crate::{Conv2dShape, Padding, Scalar};
 
 /// Cycles between the start of an addition and that of the next one to the same sum.
@@ -53,6 +54,8 @@ const WEIGHT_GRADIENT: usize = 2;
 pub(super) struct Costs<'a> {
     shape: &'a Conv2dShape,
     lanes: usize,
+    /// Lanes of a piece of a vector.
+    piece: usize,
     /// The most rows of a tile that is two vectors wide, and of one that is one vector wide.
     most_rows: [usize; 2],
     geometry: Option<Geometry>,
@@ -61,10 +64,10 @@ pub(super) struct Costs<'a> {
 
 impl<'a> Costs<'a> {
     pub(super) fn new<T: Scalar>(shape: &'a Conv2dShape, isa: Isa) -> Self {
-        let (lanes, most_rows) = (isa.lanes::<T>(), isa.most_rows());
-        let geometry = |shape: &Conv2dShape| Geometry::applies_to(shape).then(|| Geometry::outline::<T>(shape, lanes));
+        let (lanes, piece, most_rows) = (isa.lanes::<T>(), isa.piece::<T>(), isa.most_rows());
+        let geometry = |shape: &Conv2dShape| Geometry::applies_to(shape).then(|| Geometry::outline::<T>(shape, piece));
         let mirror = mirrored(shape).and_then(|mirror| geometry(&mirror).map(|geometry| (mirror, geometry)));
-        Self { shape, lanes, most_rows, geometry: geometry(shape), mirror }
+        Self { shape, lanes, piece, most_rows, geometry: geometry(shape), mirror }
     }
 
     /// Cycles if every multiply-add of the definition took its share of a full vector.
@@ -74,7 +77,7 @@ impl<'a> Costs<'a> {
 
     /// Cycles of one pass, if the algorithm has it.
     pub(super) fn of(&self, algorithm: Algorithm, pass: usize) -> Option<f64> {
-        if !algorithm.passes(self.shape, self.lanes)[pass] {
+        if !algorithm.passes(self.shape, [self.lanes, self.piece])[pass] {
             return None;
         }
         let direct = |work: fn(&Self, &Conv2dShape, &Geometry) -> f64| {
@@ -115,7 +118,7 @@ impl<'a> Costs<'a> {
     /// Pairs of vectors along the rows of one channel.
     fn pairs(&self, shape: &Conv2dShape, geometry: &Geometry) -> f64 {
         even_parts(shape.output()[0], geometry.rows(), |rows| {
-            geometry.runs(shape, rows).vector_count(self.lanes).div_ceil(2) as f64
+            geometry.runs(shape, rows).vector_count(self.piece, self.lanes / self.piece).div_ceil(2) as f64
         })
     }
 
@@ -167,15 +170,17 @@ impl<'a> Costs<'a> {
         let (depth, maps, groups) = Self::group(shape);
         let [height, width] = shape.output();
         let vectors = height * width.div_ceil(self.lanes);
+        let width_of_tile = if self.most_rows[0] > DOT_ROWS { 4 } else { 2 };
         // Every tile reads a whole strip anew, from the cache that it fits into: two vectors of gradients and one a row.
         let strip = depth * geometry.rows() * geometry.pitch() * shape.stride()[0];
         let load = if strip * size_of::<f32>() <= FIRST_CACHE { 0.5 } else { SECOND_CACHE_LOAD };
         let tile = |rows: usize| {
-            let step = LATENCY.max(rows as f64).max((2 + rows) as f64 * load);
-            vectors as f64 * step + height as f64 * RUN + TILE + 2.0 * UPDATE * rows as f64
+            let products = (rows * width_of_tile) as f64;
+            let step = LATENCY.max(products / 2.0).max((width_of_tile + rows) as f64 * load);
+            vectors as f64 * step + height as f64 * RUN + TILE + UPDATE * products
         };
-        let pair = even_parts(shape.taps(), self.most_rows[0], tile);
-        groups * maps.div_ceil(2) as f64 * pair + self.copying(shape, geometry)
+        let columns = even_parts(shape.taps(), DOT_ROWS, tile);
+        groups * maps.div_ceil(width_of_tile) as f64 * columns + self.copying(shape, geometry)
     }
 
     fn by_channels(&self, shape: &Conv2dShape, geometry: &Geometry) -> f64 {

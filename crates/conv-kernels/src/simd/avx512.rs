@@ -1,6 +1,7 @@
 //! AVX-512: 512-bit vectors, thirty-two registers, and multiply-adds that are rounded once.
 
 use core::arch::x86_64::*;
+use core::convert::identity;
 
 use super::{Op, Set, Simd};
 
@@ -134,16 +135,103 @@ unsafe fn transpose_pd(from: *const f64, from_pitch: usize, to: *mut f64, to_pit
     }
 }
 
+/// The halves of a vector.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn halves_ps(vector: __m512) -> [__m256; 2] {
+    let high = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(vector));
+    [_mm512_castps512_ps256(vector), _mm256_castpd_ps(high)]
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn halves_pd(vector: __m512d) -> [__m256d; 2] {
+    [_mm512_castpd512_pd256(vector), _mm512_extractf64x4_pd::<1>(vector)]
+}
+
+macro_rules! halves {
+    ($t:ident, $vector:ident, $halves:ident, $join:ident, $part:ident, $add_parts:ident, $load:ident, $store:ident, $add:ident,
+     $double:ident, $doubles:ident, $widen:ident, $from_doubles:ident) => {
+        /// # Safety
+        ///
+        /// Half a vector must be readable at each place.
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        unsafe fn $join(from: [*const $t; 2]) -> $vector {
+            // SAFETY: the caller promises both halves.
+            let [low, high] = from.map(|from| unsafe { $load(from) });
+            $from_doubles(_mm512_insertf64x4::<1>($doubles($widen(low)), $double(high)))
+        }
+
+        /// # Safety
+        ///
+        /// Half a vector must be writable at each place.
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        unsafe fn $part(vector: $vector, to: [*mut $t; 2]) {
+            for (half, to) in $halves(vector).into_iter().zip(to) {
+                // SAFETY: the caller promises both halves.
+                unsafe { $store(to, half) };
+            }
+        }
+
+        /// # Safety
+        ///
+        /// Half a vector must be readable and writable at each place.
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        unsafe fn $add_parts(vector: $vector, to: [*mut $t; 2]) {
+            for (half, to) in $halves(vector).into_iter().zip(to) {
+                // SAFETY: the caller promises both halves.
+                unsafe { $store(to, $add($load(to), half)) };
+            }
+        }
+    };
+}
+
+halves!(
+    f32,
+    __m512,
+    halves_ps,
+    join_ps,
+    part_ps,
+    add_parts_ps,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_add_ps,
+    _mm256_castps_pd,
+    _mm512_castps_pd,
+    _mm512_castps256_ps512,
+    _mm512_castpd_ps
+);
+halves!(
+    f64,
+    __m512d,
+    halves_pd,
+    join_pd,
+    part_pd,
+    add_parts_pd,
+    _mm256_loadu_pd,
+    _mm256_storeu_pd,
+    _mm256_add_pd,
+    identity,
+    identity,
+    _mm512_castpd256_pd512,
+    identity
+);
+
 macro_rules! avx512 {
     ($t:ident, $vector:ident, $lanes:expr, $splat:ident, $load:ident, $store:ident, $mul_add:ident, $add:ident,
      $sub:ident, $mul:ident, $max:ident, $compare:ident, $blend:ident, $zero:ident, $deinterleave:ident, $interleave:ident,
-     $transpose:ident) => {
+     $transpose:ident, $join:ident, $part:ident, $add_parts:ident) => {
         impl Simd<$t> for Avx512 {
             type Vector = $vector;
 
             const LANES: usize = $lanes;
 
             const REGISTERS: usize = 32;
+
+            const PIECES: usize = 2;
 
             #[inline(always)]
             fn splat(self, value: $t) -> $vector {
@@ -161,6 +249,24 @@ macro_rules! avx512 {
             unsafe fn store(self, vector: $vector, to: *mut $t) {
                 // SAFETY: `self` proves AVX-512, and the caller promises that many writable elements, aligned or not.
                 unsafe { $store(to, vector) }
+            }
+
+            #[inline(always)]
+            unsafe fn load_pieces(self, from: [*const $t; 2]) -> $vector {
+                // SAFETY: `self` proves AVX-512, and the caller promises half a vector at each place, aligned or not.
+                unsafe { $join(from) }
+            }
+
+            #[inline(always)]
+            unsafe fn store_pieces(self, vector: $vector, to: [*mut $t; 2]) {
+                // SAFETY: as above, for writing.
+                unsafe { $part(vector, to) }
+            }
+
+            #[inline(always)]
+            unsafe fn add_pieces(self, vector: $vector, to: [*mut $t; 2]) {
+                // SAFETY: as above, for both.
+                unsafe { $add_parts(vector, to) }
             }
 
             #[inline(always)]
@@ -250,7 +356,10 @@ avx512!(
     _mm512_setzero_ps,
     deinterleave_ps,
     interleave_ps,
-    transpose_ps
+    transpose_ps,
+    join_ps,
+    part_ps,
+    add_parts_ps
 );
 avx512!(
     f64,
@@ -269,5 +378,8 @@ avx512!(
     _mm512_setzero_pd,
     deinterleave_pd,
     interleave_pd,
-    transpose_pd
+    transpose_pd,
+    join_pd,
+    part_pd,
+    add_parts_pd
 );

@@ -19,8 +19,10 @@ use super::tiles::{Runs, activate, even_parts, thin_rows, wide_rows, with_rows};
 use super::{MAX_VECTOR, Op, Simd};
 use crate::{Activation, Scalar};
 
-/// Taps of a part: 16 KiB of weights.
-const PART: usize = 256;
+/// Taps of a part for tiles of so many rows: with few, its weights stay in the first cache; many make up for the second.
+const fn part_len(rows: usize) -> usize {
+    if rows > 6 { 1024 } else { 256 }
+}
 
 /// Forward: output channels of one group over a strip of the image.
 ///
@@ -74,7 +76,7 @@ impl<T: Scalar> Op<T> for CorrelateChannels<'_, T> {
         for (block, width) in block_widths(channels, S::LANES).enumerate() {
             let (first, rest) = weight.split_at(self.taps.len() * width);
             weight = rest;
-            for part in even_parts(self.taps.len(), PART) {
+            for part in even_parts(self.taps.len(), part_len(wide_rows::<T, S>())) {
                 if part.end == self.taps.len() {
                     self.prefetch(simd, 2 * block * S::LANES, width);
                 }

@@ -116,27 +116,30 @@ impl<T: Scalar> AlongChannels<'_, T> {
         let mut sums = [[simd.splat(T::ZERO); N]; R];
         let mut places = [0; R];
         places.copy_from_slice(&taps[..R]);
-        let mut gradients = self.transposed.as_ptr();
-        for run in 0..self.runs.count {
+        let (mut gradients, mut image) = (self.transposed.as_ptr(), self.image.as_ptr());
+        let Runs { count, len, image_pitch, .. } = self.runs;
+        // One loop through all runs: to begin anew with each, a tile would have to make a pointer for each of its rows.
+        let mut end = len;
+        for pixel in 1..=count * len {
+            let mut vectors = [simd.splat(T::ZERO); N];
             // SAFETY: `eval` has checked that the image holds all runs of all taps, and `transpose` has written the
             // gradients of as many pixels.
-            let mut image = unsafe { self.image.as_ptr().add(run * self.runs.image_pitch) };
-            for _ in 0..self.runs.len {
-                let mut vectors = [simd.splat(T::ZERO); N];
-                // SAFETY: as above.
-                unsafe {
-                    for n in 0..N {
-                        vectors[n] = simd.load(gradients.add(n * S::LANES));
-                    }
-                    for r in 0..R {
-                        let x = simd.splat(*image.add(places[r]));
-                        for n in 0..N {
-                            sums[r][n] = simd.mul_add(x, vectors[n], sums[r][n]);
-                        }
-                    }
-                    gradients = gradients.add(N * S::LANES);
-                    image = image.add(1);
+            unsafe {
+                for n in 0..N {
+                    vectors[n] = simd.load(gradients.add(n * S::LANES));
                 }
+                for r in 0..R {
+                    let x = simd.splat(*image.add(places[r]));
+                    for n in 0..N {
+                        sums[r][n] = simd.mul_add(x, vectors[n], sums[r][n]);
+                    }
+                }
+                gradients = gradients.add(N * S::LANES);
+            }
+            image = image.wrapping_add(1);
+            if pixel == end {
+                image = image.wrapping_add(image_pitch - len);
+                end += len;
             }
         }
         for r in 0..R {
@@ -196,8 +199,8 @@ impl<T: Scalar> Op<T> for AddTransposed<'_, T> {
 
 /// Weight gradient of a strip, vectors along the pixels of a row.
 ///
-/// A tile's rows are taps, its columns two output channels. Its sums stay vectors: their lanes are added up at the
-/// very end, by the caller.
+/// A tile's rows are taps, its columns output channels: two, or four where 32 registers hold the sums, since each row and
+/// each column has to be loaded. The sums stay vectors: their lanes are added up at the very end, by the caller.
 pub(crate) struct AlongPixels<'a, T> {
     /// From the pixel under the strip's first output pixel, in the first channel.
     pub(crate) image: &'a [T],
@@ -217,6 +220,9 @@ pub(crate) struct AlongPixels<'a, T> {
     pub(crate) sums: &'a mut [T],
 }
 
+/// The most taps of a tile.
+pub(crate) const DOT_ROWS: usize = 6;
+
 impl<T: Scalar> Op<T> for AlongPixels<'_, T> {
     #[inline(always)]
     fn eval<S: Simd<T>>(mut self, simd: S) {
@@ -226,12 +232,17 @@ impl<T: Scalar> Op<T> for AlongPixels<'_, T> {
         self.runs.check(S::LANES, self.image.len(), far, self.maps.len() - others);
         assert!(self.mask.len() >= self.runs.mask_len(S::LANES), "a mask for all vectors of a run");
         assert_eq!(self.sums.len(), self.channels * self.taps.len() * S::LANES, "a sum for each channel, tap and lane");
-        let pairs = self.channels / 2 * 2;
-        for channel in (0..pairs).step_by(2) {
-            self.columns::<S, 2>(simd, channel);
+        let mut channel = 0;
+        while S::REGISTERS >= 32 && channel + 4 <= self.channels {
+            self.columns::<S, 4>(simd, channel);
+            channel += 4;
         }
-        if pairs < self.channels {
-            self.columns::<S, 1>(simd, pairs);
+        while channel + 2 <= self.channels {
+            self.columns::<S, 2>(simd, channel);
+            channel += 2;
+        }
+        if channel < self.channels {
+            self.columns::<S, 1>(simd, channel);
         }
     }
 }
@@ -241,10 +252,10 @@ impl<T: Scalar> AlongPixels<'_, T> {
     #[inline(always)]
     fn columns<S: Simd<T>, const N: usize>(&mut self, simd: S, channel: usize) {
         let taps = self.taps;
-        for rows in even_parts(taps.len(), wide_rows::<T, S>()) {
+        for rows in even_parts(taps.len(), DOT_ROWS) {
             let first = rows.start;
             let taps = &taps[rows];
-            with_rows!(taps.len(), ..=wide_rows::<T, S>(), R => self.tile::<S, R, N>(simd, channel, first, taps));
+            with_rows!(taps.len(), [1, 2, 3, 4, 5, 6], R => self.tile::<S, R, N>(simd, channel, first, taps));
         }
     }
 

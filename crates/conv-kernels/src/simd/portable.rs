@@ -23,11 +23,16 @@ impl Set for Portable {
 
 /// The operations of `$set` on arrays of `$lanes` elements, with `a·b + c` as `$mul_add(a, b, c)` has it.
 macro_rules! arrays {
-    ($set:ident, $t:ident, $lanes:expr, $mul_add:path) => {
+    ($set:ident, $t:ident, $lanes:expr, $pieces:literal, $mul_add:path) => {
         impl Simd<$t> for $set {
             type Vector = [$t; { $lanes }];
 
             const LANES: usize = $lanes;
+
+            const PIECES: usize = $pieces;
+
+            // long vectors come in larger files of registers
+            const REGISTERS: usize = 16 * $pieces;
 
             #[inline(always)]
             fn splat(self, value: $t) -> Self::Vector {
@@ -44,6 +49,40 @@ macro_rules! arrays {
             unsafe fn store(self, vector: Self::Vector, to: *mut $t) {
                 // SAFETY: the caller promises that many writable elements; an array is aligned as its elements are.
                 unsafe { to.cast::<Self::Vector>().write(vector) }
+            }
+
+            #[inline(always)]
+            unsafe fn load_pieces(self, from: [*const $t; 2]) -> Self::Vector {
+                const PIECE: usize = $lanes / $pieces;
+                let mut vector = [0.0; { $lanes }];
+                for piece in 0..$pieces {
+                    // SAFETY: the caller promises that many readable elements of each piece.
+                    let lanes = unsafe { from[piece].cast::<[$t; PIECE]>().read() };
+                    vector[piece * PIECE..][..PIECE].copy_from_slice(&lanes);
+                }
+                vector
+            }
+
+            #[inline(always)]
+            unsafe fn store_pieces(self, vector: Self::Vector, to: [*mut $t; 2]) {
+                const PIECE: usize = $lanes / $pieces;
+                for piece in 0..$pieces {
+                    for lane in 0..PIECE {
+                        // SAFETY: the caller promises that many writable elements of each piece.
+                        unsafe { *to[piece].add(lane) = vector[piece * PIECE + lane] };
+                    }
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn add_pieces(self, vector: Self::Vector, to: [*mut $t; 2]) {
+                const PIECE: usize = $lanes / $pieces;
+                for piece in 0..$pieces {
+                    for lane in 0..PIECE {
+                        // SAFETY: the caller promises that many readable and writable elements of each piece.
+                        unsafe { *to[piece].add(lane) += vector[piece * PIECE + lane] };
+                    }
+                }
             }
 
             #[inline(always)]
@@ -138,5 +177,5 @@ fn mul_add<T: Scalar>(a: T, b: T, c: T) -> T {
     c + a * b
 }
 
-arrays!(Portable, f32, BYTES / size_of::<f32>(), mul_add);
-arrays!(Portable, f64, BYTES / size_of::<f64>(), mul_add);
+arrays!(Portable, f32, BYTES / size_of::<f32>(), 1, mul_add);
+arrays!(Portable, f64, BYTES / size_of::<f64>(), 1, mul_add);

@@ -1,6 +1,6 @@
 //! Rows copied, taken apart, or with zeros put between their pixels: what borders and strides ask for.
 
-use super::Simd;
+use super::{MAX_VECTOR, Simd};
 use crate::Scalar;
 
 /// Rows in memory: how many, how long, and how far apart they begin where they are read and where they are written.
@@ -81,23 +81,93 @@ pub(crate) fn zeros<T: Scalar, S: Simd<T>>(simd: S, to: &mut [T], count: usize) 
 }
 
 /// `first[i] = from[2i]` and `second[i] = from[2i + 1]`, as far as `from` goes.
+///
+/// The last pair of vectors begins earlier, and writes again what the one before has written.
 #[inline(always)]
 pub(crate) fn split<T: Scalar, S: Simd<T>>(simd: S, from: &[T], first: &mut [T], second: &mut [T]) {
     assert!(first.len() >= from.len().div_ceil(2) && second.len() >= from.len() / 2, "room for all");
+    let pairs = from.len() / 2;
     let mut done = 0;
-    while 2 * (done + S::LANES) <= from.len() {
-        // SAFETY: `from` has two vectors from `2 · done` on, and the others one from `done` on.
+    while done < pairs && pairs >= S::LANES {
+        let at = done.min(pairs - S::LANES);
+        // SAFETY: `from` has two vectors from `2 · at` on, and the others one from `at` on.
         unsafe {
-            let pair = from.as_ptr().add(2 * done);
+            let pair = from.as_ptr().add(2 * at);
             let (a, b) = simd.deinterleave(simd.load(pair), simd.load(pair.add(S::LANES)));
-            simd.store(a, first.as_mut_ptr().add(done));
-            simd.store(b, second.as_mut_ptr().add(done));
+            simd.store(a, first.as_mut_ptr().add(at));
+            simd.store(b, second.as_mut_ptr().add(at));
         }
-        done += S::LANES;
+        done = at + S::LANES;
     }
     let rest = &from[2 * done..];
     first[done..].iter_mut().zip(rest.iter().step_by(2)).for_each(|(to, &from)| *to = from);
     second[done..].iter_mut().zip(rest.iter().skip(1).step_by(2)).for_each(|(to, &from)| *to = from);
+}
+
+/// Chains of additions in [`sum_row`]: as many as the longest vector has lanes, and the same in every set.
+const CHAINS: usize = MAX_VECTOR;
+
+/// The sum of a row in interleaved chains, added in a fixed order.
+#[inline(always)]
+pub(crate) fn sum_row<T: Scalar, S: Simd<T>>(simd: S, row: &[T]) -> T {
+    let mut vectors = [simd.splat(T::ZERO); CHAINS];
+    let (blocks, rest) = row.as_chunks::<CHAINS>();
+    for block in blocks {
+        for n in 0..CHAINS / S::LANES {
+            // SAFETY: a block has `CHAINS` elements.
+            vectors[n] = simd.add(vectors[n], unsafe { simd.load(block.as_ptr().add(n * S::LANES)) });
+        }
+    }
+    let mut chains = [T::ZERO; CHAINS];
+    for n in 0..CHAINS / S::LANES {
+        // SAFETY: so many vectors are `CHAINS` elements.
+        unsafe { simd.store(vectors[n], chains.as_mut_ptr().add(n * S::LANES)) };
+    }
+    for (chain, &number) in chains.iter_mut().zip(rest) {
+        *chain += number;
+    }
+    let mut width = CHAINS / 2;
+    while width > 0 {
+        for chain in 0..width {
+            chains[chain] += chains[chain + width];
+        }
+        width /= 2;
+    }
+    chains[0]
+}
+
+/// `to[i] += from[i]`, as far as both go.
+#[inline(always)]
+pub(crate) fn add_row<T: Scalar, S: Simd<T>>(simd: S, from: &[T], to: &mut [T]) {
+    let len = from.len().min(to.len());
+    let whole = len / S::LANES * S::LANES;
+    for at in (0..whole).step_by(S::LANES) {
+        // SAFETY: a vector from `at` on ends before `len`, in both rows.
+        unsafe {
+            let to = to.as_mut_ptr().add(at);
+            simd.store(simd.add(simd.load(to), simd.load(from.as_ptr().add(at))), to);
+        }
+    }
+    to[whole..len].iter_mut().zip(&from[whole..]).for_each(|(to, &from)| *to += from);
+}
+
+/// `to[2i] += from[i]`, as far as both go.
+#[inline(always)]
+pub(crate) fn add_to_every_second<T: Scalar, S: Simd<T>>(simd: S, from: &[T], to: &mut [T]) {
+    let mut done = 0;
+    // Adding -0 leaves everything as it is, -0 too.
+    let nothing = simd.splat(-T::ZERO);
+    while done + S::LANES <= from.len() && 2 * (done + S::LANES) <= to.len() {
+        // SAFETY: a vector of `from` and two of `to` have just been checked.
+        unsafe {
+            let (first, second) = simd.interleave(simd.load(from.as_ptr().add(done)), nothing);
+            let to = to.as_mut_ptr().add(2 * done);
+            simd.store(simd.add(simd.load(to), first), to);
+            simd.store(simd.add(simd.load(to.add(S::LANES)), second), to.add(S::LANES));
+        }
+        done += S::LANES;
+    }
+    to[2 * done..].iter_mut().step_by(2).zip(&from[done..]).for_each(|(to, &from)| *to += from);
 }
 
 /// `to[i] = from[2i]`, up to the end of `to`, or as far as `from` goes. Answers how many these are.
@@ -203,6 +273,18 @@ mod tests {
                 let expected = |at: usize| if at.is_multiple_of(2) { from[at / 2] } else { 0.0 };
                 assert!((0..2 * len - 1).all(|at| wide[at] == expected(at)));
                 assert!(wide[2 * len - 1..].iter().all(|&number| number == CANARY));
+                assert_eq!(sum_row(simd, &from), from.iter().sum());
+                for room in [1, len / 2 + 1, 2 * len] {
+                    let mut to = vec![1.0; room + 20];
+                    add_row(simd, &from, &mut to[..room]);
+                    assert!(
+                        (0..room + 20).all(|at| to[at] == 1.0 + from.get(at).filter(|_| at < room).unwrap_or(&0.0))
+                    );
+                    let mut to = vec![1.0; room + 20];
+                    add_to_every_second(simd, &from, &mut to[..room]);
+                    let added = |at: usize| if at.is_multiple_of(2) && at < room { from.get(at / 2) } else { None };
+                    assert!((0..room + 20).all(|at| to[at] == 1.0 + added(at).unwrap_or(&0.0)));
+                }
                 let mut to = vec![CANARY; len];
                 zeros(simd, &mut to, len / 2);
                 assert!(to[..len / 2].iter().all(|&number| number == 0.0));

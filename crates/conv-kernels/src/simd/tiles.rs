@@ -64,7 +64,7 @@ pub(crate) struct Runs {
     pub(crate) map_pitch: usize,
 }
 
-/// Where a vector lies.
+/// Where a piece of a vector lies.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) image: usize,
@@ -74,27 +74,28 @@ pub(super) struct Place {
 }
 
 impl Runs {
-    /// All vectors in order. Where a run's length is no multiple, its last vector begins earlier, and overlaps.
+    /// All vectors in order, of one or two pieces with `lanes` each. Where a run's length is no multiple, its last piece
+    /// begins earlier, and overlaps; where the last vector lacks a piece, it has one twice, the second time masked.
     #[inline(always)]
-    pub(super) fn vectors(self, lanes: usize) -> Vectors {
-        Vectors { runs: self, lanes, run: 0, pixel: 0 }
+    pub(super) fn vectors(self, lanes: usize, pieces: usize) -> Vectors {
+        Vectors { runs: self, lanes, pieces, run: 0, pixel: 0 }
     }
 
     /// How many vectors there are.
     #[inline(always)]
-    pub(crate) fn vector_count(&self, lanes: usize) -> usize {
-        self.count * self.len.div_ceil(lanes)
+    pub(crate) fn vector_count(&self, lanes: usize, pieces: usize) -> usize {
+        (self.count * self.len.div_ceil(lanes)).div_ceil(pieces)
     }
 
-    /// Checks that a map, and an image whose farthest row is `far` away, have all pixels.
+    /// Checks that a map, and an image whose farthest row is `far` away, have all pixels, in pieces of `lanes`.
     #[inline(always)]
     pub(super) fn check(&self, lanes: usize, image_len: usize, far: usize, map_len: usize) {
-        assert!(self.len >= lanes && self.count > 0, "runs fill vectors");
+        assert!(self.len >= lanes && self.count > 0, "runs fill pieces");
         assert!(far + (self.count - 1) * self.image_pitch + self.len <= image_len, "the image holds all runs");
         assert!((self.count - 1) * self.map_pitch + self.len <= map_len, "the map holds all runs");
     }
 
-    /// Elements of a mask for runs of this length: one a pixel, and one a lane of the last vector.
+    /// Elements of a mask for runs of this length: one a pixel, and one a lane of the last piece.
     pub(crate) fn mask_len(&self, lanes: usize) -> usize {
         self.len + lanes
     }
@@ -122,15 +123,25 @@ pub(crate) fn even_parts(len: usize, most: usize) -> impl Iterator<Item = Range<
 pub(super) struct Vectors {
     runs: Runs,
     lanes: usize,
+    pieces: usize,
     run: usize,
     pixel: usize,
 }
 
 impl Iterator for Vectors {
-    type Item = Place;
+    type Item = [Place; 2];
 
     #[inline(always)]
-    fn next(&mut self) -> Option<Place> {
+    fn next(&mut self) -> Option<[Place; 2]> {
+        let first = self.piece()?;
+        let again = Place { mask: self.runs.len + self.lanes, ..first };
+        Some([first, if self.pieces > 1 { self.piece().unwrap_or(again) } else { again }])
+    }
+}
+
+impl Vectors {
+    #[inline(always)]
+    fn piece(&mut self) -> Option<Place> {
         let Runs { count, len, image_pitch, map_pitch } = self.runs;
         if self.run == count {
             return None;
@@ -197,19 +208,20 @@ pub(crate) struct Correlate<'a, T> {
 const CHAIN: usize = 512;
 
 /// Elements that the unfinished sums of a block of so many channels need.
-pub(crate) fn unfinished_len(channels: usize, taps: usize, runs: Runs, lanes: usize) -> usize {
-    if taps > CHAIN { channels * runs.vector_count(lanes) * lanes } else { 0 }
+pub(crate) fn unfinished_len(channels: usize, taps: usize, runs: Runs, [piece, pieces]: [usize; 2]) -> usize {
+    if taps > CHAIN { channels * runs.vector_count(piece, pieces) * piece * pieces } else { 0 }
 }
 
 impl<T: Scalar> Op<T> for Correlate<'_, T> {
     #[inline(always)]
     fn eval<S: Simd<T>>(self, simd: S) {
         let far = self.taps.iter().copied().max().unwrap_or(0);
-        self.runs.check(S::LANES, self.image.len(), far, self.maps.ncols());
+        self.runs.check(S::LANES / S::PIECES, self.image.len(), far, self.maps.ncols());
         assert_eq!(self.weight.len(), self.taps.len() * self.maps.nrows(), "a weight for each tap and channel");
         assert!(self.taps.len().is_multiple_of(self.of_channel) && self.span.end <= self.of_channel, "whole channels");
         assert!(self.bias.is_none_or(|bias| bias.len() == self.maps.nrows()), "a bias for each channel");
-        let unfinished = unfinished_len(self.maps.nrows(), self.taps.len(), self.runs, S::LANES);
+        let unfinished =
+            unfinished_len(self.maps.nrows(), self.taps.len(), self.runs, [S::LANES / S::PIECES, S::PIECES]);
         assert!(self.unfinished.len() >= unfinished, "room for unfinished sums");
         assert_eq!(self.maps.strides()[1], 1, "maps are rows");
         with_rows!(self.maps.nrows(), ..=wide_rows::<T, S>(), R => self.rows::<S, R>(simd));
@@ -222,7 +234,7 @@ impl<T: Scalar> Correlate<'_, T> {
         let unit = if self.span.len() < self.of_channel { self.of_channel } else { 1 };
         for part in even_parts(self.taps.len() / unit, (CHAIN / unit).max(1)) {
             let part = part.start * unit..part.end * unit;
-            let (mut places, mut index) = (self.runs.vectors(S::LANES), 0);
+            let (mut places, mut index) = (self.runs.vectors(S::LANES / S::PIECES, S::PIECES), 0);
             while let Some(first) = places.next() {
                 match places.next() {
                     Some(second) => self.tile::<S, R, 2>(simd, part.clone(), index, [first, second]),
@@ -240,7 +252,7 @@ impl<T: Scalar> Correlate<'_, T> {
         simd: S,
         part: Range<usize>,
         index: usize,
-        places: [Place; N],
+        places: [[Place; 2]; N],
     ) {
         let mut sums = [[simd.splat(T::ZERO); N]; R];
         let unfinished = self.unfinished.as_mut_ptr();
@@ -259,7 +271,7 @@ impl<T: Scalar> Correlate<'_, T> {
             // A store that misses the cache holds up all that follow: the lines come while the sums are formed.
             for r in 0..R {
                 for n in 0..N {
-                    simd.prefetch(maps.wrapping_offset(r as isize * pitch + places[n].map as isize));
+                    simd.prefetch(maps.wrapping_offset(r as isize * pitch + places[n][0].map as isize));
                 }
             }
         }
@@ -278,7 +290,7 @@ impl<T: Scalar> Correlate<'_, T> {
                 // SAFETY: `eval` has checked that the image holds all vectors of all taps, and the weights as above.
                 unsafe {
                     for n in 0..N {
-                        pixels[n] = simd.load(image.add(places[n].image + tap));
+                        pixels[n] = simd.load_pieces(places[n].map(|place| image.add(place.image + tap)));
                     }
                     outer(simd, weight, pixels, &mut sums);
                     weight = weight.add(R);
@@ -305,7 +317,10 @@ impl<T: Scalar> Correlate<'_, T> {
         for r in 0..R {
             for n in 0..N {
                 // SAFETY: `eval` has checked that each of the `R` rows of the maps holds all vectors.
-                unsafe { simd.store(sums[r][n], maps.offset(r as isize * pitch).add(places[n].map)) };
+                unsafe {
+                    let map = maps.offset(r as isize * pitch);
+                    simd.store_pieces(sums[r][n], places[n].map(|place| map.add(place.map)));
+                }
             }
         }
     }
@@ -365,7 +380,7 @@ pub(crate) struct Scatter<'a, T> {
     pub(crate) targets: &'a [usize],
     /// The output rows.
     pub(crate) runs: Runs,
-    /// Which pixels of a run to let pass; see [`Runs::write_mask`].
+    /// Which pixels of a run to let pass; see [`Runs::write_mask`]. Then zeros, as many as a piece has lanes.
     pub(crate) mask: &'a [T],
     /// The image that is added to.
     pub(crate) image: &'a mut [T],
@@ -380,12 +395,13 @@ impl<T: Scalar> Op<T> for Scatter<'_, T> {
             "all channels are there"
         );
         let last_map = self.maps.len() - (self.depth - 1) * self.map_len;
-        self.runs.check(S::LANES, self.image.len(), far, last_map);
-        assert!(self.mask.len() >= self.runs.mask_len(S::LANES), "a mask for all vectors of a run");
+        let piece = S::LANES / S::PIECES;
+        self.runs.check(piece, self.image.len(), far, last_map);
+        assert!(self.mask.len() >= self.runs.mask_len(piece) + piece, "a mask for all pieces of a run, and for none");
         assert_eq!(self.weight.len(), self.targets.len() * self.depth, "a weight for each channel and target");
         let few = (FIRST_CACHE / (self.depth * S::LANES * size_of::<T>())).max(2) / 2 * 2;
-        let mut places = self.runs.vectors(S::LANES);
-        for _ in 0..self.runs.vector_count(S::LANES).div_ceil(few) {
+        let mut places = self.runs.vectors(piece, S::PIECES);
+        for _ in 0..self.runs.vector_count(piece, S::PIECES).div_ceil(few) {
             let most = wide_rows::<T, S>();
             for (targets, weight) in self.targets.chunks(most).zip(self.weight.chunks(most * self.depth)) {
                 let places = places.clone().take(few);
@@ -408,7 +424,7 @@ impl<T: Scalar> Scatter<'_, T> {
         simd: S,
         targets: &[usize],
         weight: &[T],
-        mut places: impl Iterator<Item = Place>,
+        mut places: impl Iterator<Item = [Place; 2]>,
     ) {
         while let Some(first) = places.next() {
             match places.next() {
@@ -424,7 +440,7 @@ impl<T: Scalar> Scatter<'_, T> {
         simd: S,
         targets: &[usize],
         weight: &[T],
-        places: [Place; N],
+        places: [[Place; 2]; N],
     ) {
         let zero = simd.splat(T::ZERO);
         let mut sums = [[zero; N]; R];
@@ -435,7 +451,7 @@ impl<T: Scalar> Scatter<'_, T> {
             // each channel.
             unsafe {
                 for n in 0..N {
-                    gradients[n] = simd.load(maps.add(places[n].map + at));
+                    gradients[n] = simd.load_pieces(places[n].map(|place| maps.add(place.map + at)));
                 }
                 outer(simd, weight, gradients, &mut sums);
                 weight = weight.add(R);
@@ -444,7 +460,7 @@ impl<T: Scalar> Scatter<'_, T> {
         }
         for n in 0..N {
             // SAFETY: `eval` has checked that the mask holds all vectors of a run.
-            let mask = unsafe { simd.load(self.mask.as_ptr().add(places[n].mask)) };
+            let mask = unsafe { simd.load_pieces(places[n].map(|place| self.mask.as_ptr().add(place.mask))) };
             for r in 0..R {
                 sums[r][n] = simd.where_positive(mask, sums[r][n], zero);
             }
@@ -453,8 +469,8 @@ impl<T: Scalar> Scatter<'_, T> {
             for n in 0..N {
                 // SAFETY: `eval` has checked that the image holds all vectors of all targets.
                 unsafe {
-                    let pixels = self.image.as_mut_ptr().add(places[n].image + targets[r]);
-                    simd.store(simd.add(simd.load(pixels), sums[r][n]), pixels);
+                    let image = self.image.as_mut_ptr().add(targets[r]);
+                    simd.add_pieces(sums[r][n], places[n].map(|place| image.add(place.image)));
                 }
             }
         }
@@ -467,24 +483,26 @@ mod tests {
 
     #[test]
     fn vectors_and_their_mask_meet_every_wanted_pixel_once() {
-        for lanes in [2, 4, 8, 16] {
+        for (lanes, pieces) in [(2, 1), (2, 2), (4, 1), (8, 2), (16, 1)] {
             for (count, len) in (1..4).flat_map(|count| (lanes..4 * lanes).map(move |len| (count, len))) {
                 let runs = Runs { count, len, image_pitch: len + 3, map_pitch: len };
                 runs.check(lanes, count * (len + 3) - 3, 0, count * len);
-                let mut mask = vec![f32::NAN; runs.mask_len(lanes)];
+                let mut mask = vec![f32::NAN; runs.mask_len(lanes) + lanes];
                 let mut pixel = 0;
                 runs.write_mask(lanes, &mut mask, &mut || {
                     pixel += 1;
                     pixel % 5 != 0
                 });
+                mask[runs.mask_len(lanes)..].fill(0.0);
                 let mut met = vec![0; count * len];
-                for place in runs.vectors(lanes) {
+                let used = |vector: [Place; 2]| vector.into_iter().take(pieces);
+                for place in runs.vectors(lanes, pieces).flat_map(used) {
                     assert_eq!(place.image, place.map / len * (len + 3) + place.map % len);
                     for lane in (0..lanes).filter(|lane| mask[place.mask + lane] > 0.0) {
                         met[place.map + lane] += 1;
                     }
                 }
-                assert_eq!(runs.vectors(lanes).count(), runs.vector_count(lanes));
+                assert_eq!(runs.vectors(lanes, pieces).count(), runs.vector_count(lanes, pieces));
                 let wanted = (0..count * len).map(|index| i32::from((index % len + 1) % 5 != 0));
                 assert!(met.into_iter().eq(wanted), "{count} runs of {len} in {lanes} lanes");
             }

@@ -11,6 +11,10 @@ pub trait Simd<T>: Copy {
     /// Vectors that the CPU's registers hold.
     const REGISTERS: usize = 16;
 
+    /// The pieces that a vector of pixels may be read from and written to, each in a place of its own: 2 in long vectors,
+    /// which rows of images seldom fill.
+    const PIECES: usize = 1;
+
     /// `value` in all lanes.
     fn splat(self, value: T) -> Self::Vector;
 
@@ -27,6 +31,39 @@ pub trait Simd<T>: Copy {
     ///
     /// `LANES` elements from there on must be writable; they need not be aligned.
     unsafe fn store(self, vector: Self::Vector, to: *mut T);
+
+    /// The lanes of a vector whose pieces lie at `from`; the second place is for sets with two.
+    ///
+    /// # Safety
+    ///
+    /// `LANES / PIECES` elements from each place on must be readable; they need not be aligned.
+    #[inline(always)]
+    unsafe fn load_pieces(self, from: [*const T; 2]) -> Self::Vector {
+        // SAFETY: the only piece is a whole vector.
+        unsafe { self.load(from[0]) }
+    }
+
+    /// Writes the pieces of a vector to `to`, one after the other.
+    ///
+    /// # Safety
+    ///
+    /// `LANES / PIECES` elements from each place on must be writable; they need not be aligned.
+    #[inline(always)]
+    unsafe fn store_pieces(self, vector: Self::Vector, to: [*mut T; 2]) {
+        // SAFETY: the only piece is a whole vector.
+        unsafe { self.store(vector, to[0]) }
+    }
+
+    /// Adds the pieces of a vector to what is at `to`, one after the other: they may overlap there.
+    ///
+    /// # Safety
+    ///
+    /// `LANES / PIECES` elements from each place on must be readable and writable; they need not be aligned.
+    #[inline(always)]
+    unsafe fn add_pieces(self, vector: Self::Vector, to: [*mut T; 2]) {
+        // SAFETY: the only piece is a whole vector.
+        unsafe { self.store(self.add(self.load(to[0]), vector), to[0]) }
+    }
 
     /// `a·b + c`, rounded once where the set has such an instruction, else twice.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
@@ -87,6 +124,13 @@ pub trait Set: Simd<f32> + Simd<f64> {
         let registers = <Self as Simd<f32>>::REGISTERS;
         assert!(registers == <Self as Simd<f64>>::REGISTERS, "both types share the registers");
         registers
+    };
+
+    /// The pieces of a vector.
+    const PIECES: usize = {
+        let pieces = <Self as Simd<f32>>::PIECES;
+        assert!(pieces == <Self as Simd<f64>>::PIECES, "vectors of both types have as many pieces");
+        pieces
     };
 
     /// Asks the CPU.
@@ -150,6 +194,26 @@ mod tests {
                 simd.store(odd, got.as_mut_ptr().add(lanes));
                 for lane in 0..lanes {
                     assert_eq!((got[lane], got[lanes + lane]), (numbers[2 * lane], numbers[2 * lane + 1]));
+                }
+                let piece = lanes / S::PIECES;
+                let apart = [numbers.as_ptr().add(3), numbers.as_ptr().add(3 * lanes)];
+                simd.store(simd.load_pieces(apart), got.as_mut_ptr());
+                for lane in 0..lanes {
+                    assert_eq!(got[lane], numbers[[3, 3 * lanes][lane / piece] + lane % piece]);
+                }
+                // Where pieces overlap, both are added.
+                got = numbers;
+                let overlapping = [got.as_mut_ptr(), got.as_mut_ptr().add(1)];
+                simd.add_pieces(a, overlapping);
+                for at in 0..piece + S::PIECES - 1 {
+                    let of = |piece_at: usize| at.checked_sub(piece_at).filter(|&lane| lane < piece);
+                    let second = of(1).filter(|_| S::PIECES == 2).map_or(T::ZERO, |lane| numbers[piece + lane]);
+                    let first = of(0).map_or(T::ZERO, |lane| numbers[lane]);
+                    assert_eq!(got[at], numbers[at] + first + second);
+                }
+                simd.store_pieces(b, [got.as_mut_ptr().add(1), got.as_mut_ptr().add(2 * lanes)]);
+                for lane in 0..lanes {
+                    assert_eq!(got[[1, 2 * lanes][lane / piece] + lane % piece], numbers[lanes + lane]);
                 }
                 let (first, second) = simd.interleave(even, odd);
                 simd.store(first, got.as_mut_ptr());

@@ -23,5 +23,5 @@ impl Set for Wide {
     }
 }
 
-arrays!(Wide, f32, BYTES / size_of::<f32>(), f32::mul_add);
-arrays!(Wide, f64, BYTES / size_of::<f64>(), f64::mul_add);
+arrays!(Wide, f32, BYTES / size_of::<f32>(), 2, f32::mul_add);
+arrays!(Wide, f64, BYTES / size_of::<f64>(), 2, f64::mul_add);

@@ -10,13 +10,18 @@ use crate::simd::channels::{CorrelateChannels, sums_len};
 use crate::simd::tiles::{activates, even_parts};
 use crate::{Epilogue, Scalar};
 
-/// Pixels whose sums, two vectors each, half fill the first cache.
-pub(super) const PIXELS: usize = 256;
+/// Bytes of sums that leave room for the rest in the first cache.
+const SUMS_BYTES: usize = 16 << 10;
 
 impl Direct<'_> {
+    /// Pixels whose sums, two vectors each, are formed together.
+    pub(super) fn channels_pixels<T: Scalar>(&self) -> usize {
+        SUMS_BYTES / (2 * self.isa.lanes::<T>() * size_of::<T>())
+    }
+
     /// Output rows that are computed together.
-    fn channels_rows(&self) -> usize {
-        (PIXELS / self.shape.output()[1]).clamp(1, self.geometry.rows())
+    fn channels_rows<T: Scalar>(&self) -> usize {
+        (self.channels_pixels::<T>() / self.shape.output()[1]).clamp(1, self.geometry.rows())
     }
 
     /// Elements of the packed weights: the channels of a group fill vectors.
@@ -26,7 +31,7 @@ impl Direct<'_> {
 
     /// Scratch elements of a cell: a copied strip, and the sums of a block.
     fn channels_lens<T: Scalar>(&self) -> [usize; 3] {
-        let sums = sums_len(self.channels_rows() * self.shape.output()[1], self.isa.lanes::<T>());
+        let sums = sums_len(self.channels_rows::<T>() * self.shape.output()[1], self.isa.lanes::<T>());
         [self.copy_len::<T>(), aligned::<T>(sums), 0]
     }
 
@@ -47,7 +52,7 @@ impl Direct<'_> {
         let width = self.shape.output()[1];
         let (packed, cells) = self.pack_channels(overlays, scratch);
         self.for_each_strip(x, y, cells, self.channels_lens::<T>(), &|underlays, strip, mut y, [sums, _]| {
-            for rows in even_parts(y.ncols() / width, self.channels_rows()) {
+            for rows in even_parts(y.ncols() / width, self.channels_rows::<T>()) {
                 let image = &underlays[rows.start * self.geometry.pitch()..];
                 let maps = y.slice_axis_mut(Axis(1), (rows.start * width..rows.end * width).into());
                 self.forward_piece(image, packed, strip.channels.clone(), epilogue, maps, sums);

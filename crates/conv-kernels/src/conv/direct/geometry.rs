@@ -19,7 +19,7 @@ const TILE_COST: usize = 4;
 /// What a vector of joined rows costs besides that: they are copied.
 const JOINING_COST: usize = 8;
 
-/// Pixels of the shortest run that is worth walking over with vectors of `lanes`: one of them, but not fewer than the
+/// Pixels of the shortest run that is worth walking over with pieces of `lanes`: one of them, but not fewer than the
 /// sets in use have in their longest, so that which shapes can be computed depends neither on these nor on the type.
 pub(crate) fn shortest_run(lanes: usize) -> usize {
     lanes.max(8)
@@ -97,7 +97,7 @@ impl Geometry {
         reached_size(shape).is_some()
     }
 
-    /// Whether, besides, the rows of the feature map, joined, fill a vector of `lanes`.
+    /// Whether, besides, the rows of the feature map, joined, fill a piece of `lanes`.
     pub(crate) fn fills_vectors(shape: &Conv2dShape, lanes: usize) -> bool {
         let [rows, columns] = shape.output();
         let joined = |width: usize| (rows - 1) * phase_width(shape, width) + columns;
@@ -106,7 +106,7 @@ impl Geometry {
 
     /// Of a shape that [`Geometry::applies_to`], for elements of type `T`.
     pub(crate) fn new<T: Scalar>(shape: &Conv2dShape, isa: Isa) -> Self {
-        let mut geometry = Self::outline::<T>(shape, isa.lanes::<T>());
+        let mut geometry = Self::outline::<T>(shape, isa.piece::<T>());
         let depth = shape.in_channels() / shape.groups();
         let (elements, plane) = (&geometry.elements(shape), geometry.plane);
         let taps = (0..depth).flat_map(|channel| elements.iter().map(move |at| channel * plane + at)).collect();
@@ -120,7 +120,7 @@ impl Geometry {
         geometry
     }
 
-    /// The same without the places of the taps, for vectors of `lanes` elements.
+    /// The same without the places of the taps, for vectors whose pieces have `lanes` elements.
     pub(crate) fn outline<T: Scalar>(shape: &Conv2dShape, lanes: usize) -> Self {
         let reached = reached_size(shape).unwrap_or(shape.input());
         let [height, width] = shape.output();
@@ -166,7 +166,7 @@ impl Geometry {
 
     /// Where each kernel element lies in a channel.
     fn elements(&self, shape: &Conv2dShape) -> Vec<usize> {
-        let phase_len = self.phase_rows(shape, self.rows) * self.pitch;
+        let phase_len = self.phase_len(shape);
         let place = |axis: usize, element: usize| {
             let (at, stride) = (element * shape.dilation()[axis], shape.stride()[axis]);
             (self.phases[axis].iter().position(|&phase| phase == at % stride).unwrap_or(0), at / stride)
@@ -179,6 +179,28 @@ impl Geometry {
                 (row_phase * self.phases[1].len() + column_phase) * phase_len + row * self.pitch + column
             })
             .collect()
+    }
+
+    /// Phases of the columns that some kernel element lies on.
+    pub(super) fn phase_columns(&self) -> usize {
+        self.phases[1].len()
+    }
+
+    /// Elements of the plane of a phase.
+    pub(super) fn phase_len(&self, shape: &Conv2dShape) -> usize {
+        self.phase_rows(shape, self.rows) * self.pitch
+    }
+
+    /// The row of the image under row `index` of a plane of the `phase`-th phase of rows, if it is no padding.
+    pub(super) fn row_under(
+        &self,
+        shape: &Conv2dShape,
+        strip: &Range<usize>,
+        phase: usize,
+        index: usize,
+    ) -> Option<usize> {
+        let row = ((strip.start + index) * shape.stride()[0] + self.phases[0][phase]).checked_sub(shape.padding().top);
+        row.filter(|&row| row < shape.input()[0])
     }
 
     /// Planes that a copied channel is taken apart into: one a phase.
@@ -258,7 +280,8 @@ impl Geometry {
         Runs { count: rows, len: width, image_pitch: self.pitch, map_pitch: width }
     }
 
-    /// The mask that lets the pixels of the feature map pass, not what lies between its rows.
+    /// The mask that lets the pixels of the feature map pass, not what lies between its rows; and one for a piece that
+    /// counts for nothing.
     pub(crate) fn write_mask<T: Scalar>(&self, shape: &Conv2dShape, runs: Runs, lanes: usize, mask: &mut [T]) {
         let width = shape.output()[1];
         let (pitch, mut column) = (self.pitch, 0);
@@ -268,6 +291,7 @@ impl Geometry {
             wanted
         };
         runs.write_mask(lanes, mask, &mut wanted);
+        mask[runs.mask_len(lanes)..][..lanes].fill(T::ZERO);
     }
 
     /// Calls `visit(row of the image if it is no padding, phase of the columns, row of the copy)` for each row under
@@ -280,34 +304,17 @@ impl Geometry {
         copy: impl Iterator<Item = R> + 'c,
         mut visit: impl FnMut(Option<usize>, usize, R),
     ) {
-        let (top, stride) = (shape.padding().top, shape.stride()[0]);
         let mut copy = copy;
-        for &row_phase in &self.phases[0] {
+        for row_phase in 0..self.phases[0].len() {
             for &column_phase in &self.phases[1] {
                 let used = self.phase_rows(shape, strip.len());
                 let unused = self.phase_rows(shape, self.rows) - used;
-                for (row, copy) in copy.by_ref().take(used).enumerate() {
-                    let row = ((strip.start + row) * stride + row_phase).checked_sub(top);
-                    visit(row.filter(|&row| row < shape.input()[0]), column_phase, copy);
+                for (index, copy) in copy.by_ref().take(used).enumerate() {
+                    visit(self.row_under(shape, strip, row_phase, index), column_phase, copy);
                 }
                 copy.by_ref().take(unused).for_each(drop);
             }
         }
-    }
-
-    /// Adds what has come together under `strip` to a channel of the image, and drops what lies on the border.
-    pub(crate) fn add_copy<T: Scalar>(&self, shape: &Conv2dShape, copy: &[T], strip: &Range<usize>, pixels: &mut [T]) {
-        let (width, left, stride) = (shape.input()[1], shape.padding().left, shape.stride()[1]);
-        self.rows_under(shape, strip, copy.chunks_exact(self.pitch), |row, phase, copy| {
-            let Some(row) = row else { return };
-            let (border, first) = real_columns(left, stride, phase);
-            let real = &copy[border.min(self.pitch)..];
-            let row = &mut pixels[row * width..][..width][first.min(width)..];
-            match stride {
-                1 => row.iter_mut().zip(real).for_each(|(pixel, &sum)| *pixel += sum),
-                _ => row.iter_mut().step_by(stride).zip(real).for_each(|(pixel, &sum)| *pixel += sum),
-            }
-        });
     }
 }
 

@@ -23,7 +23,7 @@ impl Direct<'_> {
         let [most, _] = self.isa.most_rows();
         let joined = if self.geometry.joined() { most * self.geometry.longest_run() } else { 0 };
         let runs = self.geometry.runs(self.shape, self.geometry.rows());
-        let unfinished = unfinished_len(most, self.shape.taps(), runs, self.isa.lanes::<T>());
+        let unfinished = unfinished_len(most, self.shape.taps(), runs, [self.isa.piece::<T>(), self.isa.pieces()]);
         [self.copy_len::<T>(), aligned::<T>(joined), aligned::<T>(unfinished)]
     }
 

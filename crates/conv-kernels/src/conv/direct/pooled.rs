@@ -14,7 +14,6 @@ use std::ops::Range;
 
 use ndarray::{ArrayViewMut2, ArrayViewMut3, s};
 
-use super::channels::PIXELS;
 use super::{Direct, Overlays, Strip, blocks, section};
 use crate::conv::{channel_unit, pass_lanes};
 use crate::scratch::aligned;
@@ -94,14 +93,14 @@ impl Direct<'_> {
 
     /// The same for blocks of two vectors of channels, over a few rows.
     fn pooled_channels_lens<T: Scalar>(&self) -> ([usize; 3], usize) {
-        let (pixels, lanes) = (2 * self.pooled_rows() * self.shape.output()[1], self.isa.lanes::<T>());
+        let (pixels, lanes) = (2 * self.pooled_rows::<T>() * self.shape.output()[1], self.isa.lanes::<T>());
         let sums = aligned::<T>(sums_len(pixels, lanes));
         ([self.copy_len::<T>(), sums, 0], aligned::<T>(2 * lanes * pixels))
     }
 
     /// Pooled rows that are computed together, with vectors along the channels.
-    fn pooled_rows(&self) -> usize {
-        (PIXELS / 2 / self.shape.output()[1]).clamp(1, self.geometry.rows() / 2)
+    fn pooled_rows<T: Scalar>(&self) -> usize {
+        (self.channels_pixels::<T>() / 2 / self.shape.output()[1]).clamp(1, self.geometry.rows() / 2)
     }
 
     /// [`Direct::forward_by_pixels`], pooled.
@@ -140,7 +139,7 @@ impl Direct<'_> {
         let (width, (packed, cells)) = (self.shape.output()[1], self.pack_channels(overlays, scratch));
         let (lens, vectors) = (self.pooled_channels_lens::<T>(), 2 * self.isa.lanes::<T>());
         self.pool_strips(x, pooled, cells, lens, &|underlays, strip, [sums, _, maps], part| {
-            for piece in even_parts(strip.rows.len() / 2, self.pooled_rows()) {
+            for piece in even_parts(strip.rows.len() / 2, self.pooled_rows::<T>()) {
                 let underlays = &underlays[2 * piece.start * self.geometry.pitch()..];
                 for first in strip.channels.clone().step_by(vectors) {
                     let block = first..strip.channels.end.min(first + vectors);

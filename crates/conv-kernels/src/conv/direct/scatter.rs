@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use ndarray::{ArrayViewMut3, Axis};
 
+use super::border::AddBorder;
 use super::overlays::pack_transposed;
 use super::{Direct, bands};
 use crate::Scalar;
@@ -42,7 +43,7 @@ impl Direct<'_> {
     /// Scratch elements of a cell of the input gradient: a copied strip of `dx`, one of `dy`, and a mask.
     fn input_gradient_lens<T: Scalar>(&self) -> [usize; 3] {
         let maps = self.group().1 * self.copied_map_len::<T>(self.geometry.rows()).unwrap_or(0);
-        let mask = self.geometry.longest_run() + self.isa.lanes::<T>();
+        let mask = self.geometry.longest_run() + 2 * self.isa.piece::<T>();
         [self.copy_len::<T>(), aligned::<T>(maps), aligned::<T>(mask)]
     }
 
@@ -84,7 +85,7 @@ impl Direct<'_> {
         dx.fill(T::ZERO);
         for strip in self.geometry.strips(self.shape.output()[0]) {
             let runs = self.geometry.runs(self.shape, strip.len());
-            self.geometry.write_mask(self.shape, runs, self.isa.lanes::<T>(), mask);
+            self.geometry.write_mask(self.shape, runs, self.isa.piece::<T>(), mask);
             let (dy, map_len) = self.gradients(dy, &strip, maps_copy);
             let image = if self.geometry.copied() {
                 let image = &mut copy[..channels.len() * plane];
@@ -109,7 +110,8 @@ impl Direct<'_> {
             }
             if self.geometry.copied() {
                 let planes = dx.chunks_exact_mut(self.shape.in_pixels()).zip(copy.chunks_exact(plane));
-                planes.for_each(|(dx, copy)| self.geometry.add_copy(self.shape, copy, &strip, dx));
+                let (geometry, shape, strip) = (self.geometry, self.shape, &strip);
+                planes.for_each(|(pixels, copy)| T::run(self.isa, AddBorder { geometry, shape, pixels, strip, copy }));
             }
         }
     }
