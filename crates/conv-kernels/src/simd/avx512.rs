@@ -1,6 +1,7 @@
 //! AVX-512: 512-bit vectors, thirty-two registers, and multiply-adds that are rounded once.
 
 use core::arch::x86_64::*;
+use std::ops::Range;
 
 use super::{Op, Set, Simd};
 
@@ -135,11 +136,14 @@ unsafe fn transpose_pd(from: *const f64, from_pitch: usize, to: *mut f64, to_pit
 }
 
 macro_rules! avx512 {
-    ($t:ident, $vector:ident, $lanes:expr, $splat:ident, $load:ident, $store:ident, $mul_add:ident, $add:ident,
+    ($t:ident, $vector:ident, $mask:ident, $lanes:expr, $splat:ident, $load:ident, $store:ident, $load_masked:ident,
+     $store_masked:ident, $mul_add:ident, $add:ident,
      $sub:ident, $mul:ident, $max:ident, $compare:ident, $blend:ident, $zero:ident, $deinterleave:ident, $interleave:ident,
      $transpose:ident) => {
         impl Simd<$t> for Avx512 {
             type Vector = $vector;
+
+            type Mask = $mask;
 
             const LANES: usize = $lanes;
 
@@ -159,6 +163,23 @@ macro_rules! avx512 {
             unsafe fn store(self, vector: $vector, to: *mut $t) {
                 // SAFETY: `self` proves AVX-512, and the caller promises that many writable elements, aligned or not.
                 unsafe { $store(to, vector) }
+            }
+
+            #[inline(always)]
+            fn mask(self, lanes: Range<usize>) -> $mask {
+                ((1u32 << lanes.end) - (1u32 << lanes.start)) as $mask
+            }
+
+            #[inline(always)]
+            unsafe fn load_masked(self, from: *const $t, mask: $mask) -> $vector {
+                // SAFETY: `self` proves AVX-512, the caller promises the lanes in the mask, and no others are touched.
+                unsafe { $load_masked(mask, from) }
+            }
+
+            #[inline(always)]
+            unsafe fn store_masked(self, vector: $vector, to: *mut $t, mask: $mask) {
+                // SAFETY: `self` proves AVX-512, the caller promises the lanes in the mask, and no others are touched.
+                unsafe { $store_masked(to, mask, vector) }
             }
 
             #[inline(always)]
@@ -222,6 +243,12 @@ macro_rules! avx512 {
                 unsafe { _mm_prefetch::<_MM_HINT_ET0>(to.cast::<i8>()) }
             }
 
+            #[inline(always)]
+            fn prefetch_read(self, from: *const $t) {
+                // SAFETY: a prefetch touches no memory that the program sees, and cannot fault.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast::<i8>()) }
+            }
+
             #[inline]
             fn run<O: Op<$t>>(self, op: O) {
                 // SAFETY: `self` proves that the CPU has AVX-512.
@@ -234,10 +261,13 @@ macro_rules! avx512 {
 avx512!(
     f32,
     __m512,
+    __mmask16,
     16,
     _mm512_set1_ps,
     _mm512_loadu_ps,
     _mm512_storeu_ps,
+    _mm512_maskz_loadu_ps,
+    _mm512_mask_storeu_ps,
     _mm512_fmadd_ps,
     _mm512_add_ps,
     _mm512_sub_ps,
@@ -253,10 +283,13 @@ avx512!(
 avx512!(
     f64,
     __m512d,
+    __mmask8,
     8,
     _mm512_set1_pd,
     _mm512_loadu_pd,
     _mm512_storeu_pd,
+    _mm512_maskz_loadu_pd,
+    _mm512_mask_storeu_pd,
     _mm512_fmadd_pd,
     _mm512_add_pd,
     _mm512_sub_pd,
