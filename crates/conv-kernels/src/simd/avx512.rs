@@ -147,6 +147,8 @@ macro_rules! avx512 {
 
             const LANES: usize = $lanes;
 
+            const REGISTERS: usize = 32;
+
             #[inline(always)]
             fn splat(self, value: $t) -> $vector {
                 // SAFETY: `self` proves that the CPU has AVX-512.
