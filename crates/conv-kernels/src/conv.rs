@@ -166,30 +166,38 @@ pub(crate) fn bias_gradient<T: Scalar>(shape: &Conv2dShape, isa: Isa, batch: usi
     let cuts = Cuts::new(lanes((batch * shape.output_len() * READ) as u64), [1, channels, 1], [1; 3], [0, 1, 2]);
     let whole = Cell::whole(view3([1, channels, 1], dbias), &mut [][..]);
     grid(whole, cuts, 0, &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
-        for ([_, channel], dbias) in rows(&mut cell.view, cell.start) {
-            T::run(isa, SumMaps { dy, pixels, channels, channel, sum: &mut dbias[0] });
-        }
+        let dbias = cell.view.as_slice_mut().expect("channels are contiguous");
+        T::run(isa, SumMaps { dy, pixels, channels, first: cell.start[1], sums: dbias });
     });
 }
 
-/// `sum += Σ dy` over one channel of all images.
+/// Channels that are added up at a time, one image after the other: what lies side by side is read so.
+const CHANNELS_AT_A_TIME: usize = 16;
+
+/// `sums += Σ dy` over some channels of all images.
 struct SumMaps<'a, T> {
     dy: &'a [T],
     pixels: usize,
     channels: usize,
-    channel: usize,
-    sum: &'a mut T,
+    first: usize,
+    sums: &'a mut [T],
 }
 
 impl<T: Scalar> Op<T> for SumMaps<'_, T> {
     #[inline(always)]
     fn eval<S: Simd<T>>(self, simd: S) {
-        let mut total = T::ZERO;
-        // A loop, and not a fold: what is not inlined here is not compiled for the set.
-        for map in self.dy.chunks_exact(self.pixels).skip(self.channel).step_by(self.channels) {
-            total += sum_row(simd, map);
+        let Self { dy, pixels, channels, first, sums } = self;
+        for (index, sums) in sums.chunks_mut(CHANNELS_AT_A_TIME).enumerate() {
+            let mut totals = [T::ZERO; CHANNELS_AT_A_TIME];
+            let first = first + index * CHANNELS_AT_A_TIME;
+            for image in dy.chunks_exact(channels * pixels) {
+                let maps = image[first * pixels..][..sums.len() * pixels].chunks_exact(pixels);
+                for (total, map) in totals.iter_mut().zip(maps) {
+                    *total += sum_row(simd, map);
+                }
+            }
+            add(sums, &totals[..sums.len()]);
         }
-        *self.sum += total;
     }
 }
 

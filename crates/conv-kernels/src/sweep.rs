@@ -75,13 +75,13 @@ impl Course {
         between <= MAX_BORDER && pixels.is_some_and(|pixels| pixels <= most)
     }
 
-    /// Whether all results see pixels of the plane alone, side by side.
-    fn is_bare(&self) -> bool {
+    /// Whether all results see pixels of the plane alone.
+    pub(crate) fn is_inside(&self) -> bool {
         let inside = |axis: usize| {
             self.origin[axis] <= 0
                 && self.under(axis, self.out[axis]) <= self.plane[axis].saturating_sub(self.skipped(axis))
         };
-        self.spread == [1, 1] && self.stride[1] == 1 && inside(0) && inside(1)
+        self.spread == [1, 1] && inside(0) && inside(1)
     }
 
     /// Rows or columns of the plane before the first result.
@@ -129,7 +129,7 @@ impl Track {
     /// For vectors of `lanes` elements of type `T`; `layers` says where each plane and its overlay begin.
     pub(crate) fn new<T: Scalar>(course: Course, layers: Vec<[usize; 2]>, lanes: usize) -> Self {
         let width = course.out[1].max(lanes);
-        let copies = !course.is_bare() || width > course.out[1];
+        let copies = !course.is_inside() || course.stride[1] > 1 || width > course.out[1];
         // Columns taken apart: those that neighbouring results meet lie side by side.
         let phases = course.stride[1];
         let phase = course.under(1, width).div_ceil(phases);

@@ -67,9 +67,16 @@ fn depthwise_images_are_chains_in_the_order_of_the_definition() {
         conv(1, 1, [40, 38], [11, 9]).padding(4),
         conv(2, 2, [28, 27], [3, 3]).groups(2).stride([2, 2]).padding(1),
         conv(2, 6, [7, 5], [3, 3]).groups(2).padding(1), // narrower than a vector
-        conv(1, 2, [90, 80], [5, 3]).stride([3, 3]),     // an input gradient row by row
+        conv(33, 33, [14, 14], [3, 3]).groups(33).padding(1), // several planes at once
+        conv(5, 5, [7, 7], [3, 3]).groups(5).padding(2),
+        conv(5, 5, [15, 7], [3, 3]).groups(5).stride([2, 2]).padding(1),
+        conv(2, 2, [37, 70], [3, 3]).groups(2).stride([2, 2]),
+        conv(2, 2, [50, 49], [3, 3]).groups(2).padding(1), // several blocks
+        conv(1, 1, [700, 5], [3, 3]).padding(1),           // blocks of narrow rows
+        conv(2, 2, [3, 1], [3, 3]).groups(2).padding(5),   // more padding than plane
+        conv(1, 2, [90, 80], [5, 3]).stride([3, 3]),       // an input gradient row by row
         conv(1, 1, [5, 6], [2, 2]).dilation([400, 300]).padding([400, 300]), // mostly padding
-        conv(1, 1, [9, 7000], [3, 3]).stride([4, 4]),    // a row of strips
+        conv(1, 1, [9, 7000], [3, 3]).stride([4, 4]),      // a row of strips
         conv(2, 2, [9, 8], [3, 3]).groups(2).stride([usize::MAX, usize::MAX]),
     ] {
         let shape = builder.build().unwrap();

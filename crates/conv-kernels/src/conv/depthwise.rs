@@ -6,32 +6,38 @@
 //! weight gradient:  dweight[map] = Σ over images and strips of x[channel] ⋆ dy[map]
 //! ```
 //!
-//! Where each overlay sees one channel, a matrix product would have a single row, or few. Instead, overlays sweep over
-//! planes: [`crate::sweep`] has the borders, `simd::plane` the tiles. Each plane is read about once, so small overlays
-//! are as fast as the memory.
+//! Where each overlay sees one channel, a matrix product would have a single row, or few. Instead, overlays go over
+//! planes, and read each about once, so that small ones are as fast as the memory. Overlays of 3 × 3 elements slide over
+//! a plane where it lies (`simd::plane::slide`); others sweep over a copy in a border of zeros ([`crate::sweep`] has the
+//! borders, `simd::plane` the tiles).
 //!
 //! The images' sums are chains of multiply-adds in the order of the definition. Padding is skipped as the definition
-//! has it: where a NaN shows that a zero of the border has met an infinity, or could meet one, the sums are formed again,
-//! row by row.
+//! has it: where a NaN shows that a zero has met an infinity, or could meet one, the sums are formed again, row by row.
 
 mod geometry;
 mod rows;
+mod way;
 
 use std::ops::Range;
 
-use ndarray::ArrayViewMut3;
+use ndarray::{ArrayViewMut3, Axis};
 
 pub(crate) use geometry::Geometry;
+use way::Way;
 
 use super::{Partials, add, finish, pass_lanes};
 use crate::scratch::aligned;
 use crate::simd::Isa;
 use crate::simd::gradient::AlongPixels;
 use crate::simd::plane::gradient::Collect;
+use crate::simd::plane::slide::gradient::SlideGradient;
 use crate::simd::tiles::Runs;
 use crate::sweep::{STRIP_UNIT, Track};
-use crate::threads::{Cell, Cuts, grid, rows as runs, view3};
+use crate::threads::{Cell, Cuts, grid, view3};
 use crate::{Conv2dShape, Epilogue, Scalar};
+
+/// Bytes of the weight gradient's sums that a cell adds to at a time: as many maps take turns, one image after the other.
+const SUMS_BYTES: usize = 8 << 10;
 
 /// One pass of a convolution whose groups have one input channel each.
 #[derive(Clone, Copy, Debug)]
@@ -50,20 +56,19 @@ impl<'a> Depthwise<'a> {
     /// Scratch elements for the most demanding of the three passes.
     pub(crate) fn scratch_len<T: Scalar>(&self) -> usize {
         let forward = self.forward_len::<T>();
-        let backward = self.backward_lens::<T>().into_iter().sum();
-        let images = pass_lanes(self.shape, self.batch) * forward.max(backward);
-        images.max(self.partials::<T>().0.scratch_len::<T>())
+        let [turned, backward] = self.backward_lens::<T>();
+        let lanes = pass_lanes(self.shape, self.batch);
+        (lanes * forward).max(turned + lanes * backward).max(self.partials::<T>().0.scratch_len::<T>())
     }
 
     /// Scratch elements of a cell of the forward pass.
     fn forward_len<T: Scalar>(&self) -> usize {
-        self.geometry.forward.as_ref().map_or(0, Track::scratch_len::<T>)
+        self.geometry.forward.scratch_len::<T>()
     }
 
-    /// Scratch elements of a cell of the input gradient: the turned overlays, and what they sweep in.
+    /// Scratch elements of the input gradient: the turned overlays, and what a cell sweeps in.
     fn backward_lens<T: Scalar>(&self) -> [usize; 2] {
-        let sweep = self.geometry.backward.as_ref().map_or(0, Track::scratch_len::<T>);
-        [aligned::<T>(self.multiplier() * self.shape.taps()), sweep]
+        [aligned::<T>(self.shape.out_channels() * self.shape.taps()), self.geometry.backward.scratch_len::<T>()]
     }
 
     /// Output channels of one input channel.
@@ -71,10 +76,21 @@ impl<'a> Depthwise<'a> {
         self.shape.out_channels() / self.shape.in_channels()
     }
 
-    /// The channel under feature map `map` of an image.
-    fn plane<'x, T>(&self, x: &'x [T], image: usize, map: usize) -> &'x [T] {
+    /// The channel under feature map `map` of an image, or those under `count` maps from there on if each has its own.
+    fn planes<'x, T>(&self, x: &'x [T], image: usize, map: usize, count: usize) -> &'x [T] {
         let first = image * self.shape.in_channels() + map / self.multiplier();
-        &x[first * self.shape.in_pixels()..][..self.shape.in_pixels()]
+        &x[first * self.shape.in_pixels()..][..count * self.shape.in_pixels()]
+    }
+
+    /// The gradients of `count` feature maps of an image, from `map` on.
+    fn maps<'y, T>(&self, dy: &'y [T], image: usize, map: usize, count: usize) -> &'y [T] {
+        let first = image * self.shape.out_channels() + map;
+        &dy[first * self.shape.out_pixels()..][..count * self.shape.out_pixels()]
+    }
+
+    /// How many planes of an image to go over at once, if whole planes are wanted.
+    fn at_once(&self, way: &Way, whole: bool) -> usize {
+        if whole && way.takes_many() && self.multiplier() == 1 { self.shape.in_channels() } else { 1 }
     }
 
     /// How the rows of `dim` planes are cut.
@@ -91,52 +107,59 @@ impl<'a> Depthwise<'a> {
         y: &mut [T],
         scratch: &mut [T],
     ) {
-        let (taps, width) = (self.shape.taps(), self.shape.output()[1]);
-        let dim = [self.batch, self.shape.out_channels(), self.shape.out_pixels()];
+        let (taps, [_, width], pixels) = (self.shape.taps(), self.shape.output(), self.shape.out_pixels());
+        let dim = [self.batch, self.shape.out_channels(), pixels];
         let (whole, cuts) = (Cell::whole(view3(dim, y), scratch), self.cuts(dim, width));
-        grid(whole, cuts, self.forward_len::<T>(), &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
-            let first_row = cell.start[2] / width;
-            for ([image, map], y) in runs(&mut cell.view, cell.start) {
-                let (plane, overlay) = (self.plane(x, image, map), &weight[map * taps..][..taps]);
-                let epilogue = Epilogue { bias: epilogue.bias.map(|bias| &bias[map..=map]), ..epilogue };
-                match &self.geometry.forward {
-                    Some(track) if !track.copies() || finite(overlay) => {
-                        track.sweep(self.isa, plane, overlay, epilogue, first_row, y, cell.scratch);
-                    }
-                    _ => {
-                        rows::forward(self.shape, self.isa, plane, overlay, first_row, y);
-                        finish(epilogue, &mut view3([1, 1, y.len()], y), 0);
-                    }
+        let (way, all_finite) = (&self.geometry.forward, finite(weight));
+        grid(whole, cuts, self.forward_len::<T>(), &|cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
+            let at_once = self.at_once(way, cell.view.len_of(Axis(2)) == pixels);
+            for_runs(cell, width, at_once, |[image, map], rows, y, scratch| {
+                let count = y.len() / (rows.len() * width);
+                let (planes, overlays) = (self.planes(x, image, map, count), &weight[map * taps..][..count * taps]);
+                let epilogue = Epilogue { bias: epilogue.bias.map(|bias| &bias[map..map + count]), ..epilogue };
+                if way.suits(|| all_finite || finite(overlays)) {
+                    way.correlate(self.isa, planes, overlays, epilogue, rows, y, scratch);
+                    return;
                 }
-            }
+                let maps = y.chunks_exact_mut(rows.len() * width).zip(overlays.chunks_exact(taps));
+                for (index, (y, overlay)) in maps.enumerate() {
+                    let plane = self.planes(x, image, map + index, 1);
+                    rows::forward(self.shape, self.isa, plane, overlay, rows.start, y);
+                    finish(epilogue, &mut view3([1, 1, y.len()], y), index);
+                }
+            });
         });
     }
 
     /// `dx`: each pixel collects what the feature maps above it send back.
     pub(crate) fn input_gradient<T: Scalar>(&self, dy: &[T], weight: &[T], dx: &mut [T], scratch: &mut [T]) {
-        let (width, pixels) = (self.shape.input()[1], self.shape.out_pixels());
-        let (maps, taps) = (self.multiplier(), self.shape.taps());
-        let dim = [self.batch, self.shape.in_channels(), self.shape.in_pixels()];
+        let (taps, [_, width], pixels) = (self.shape.taps(), self.shape.input(), self.shape.in_pixels());
+        let (dim, lens) = ([self.batch, self.shape.in_channels(), pixels], self.backward_lens::<T>());
+        let (turned, scratch) = scratch.split_at_mut(lens[0]);
+        let turned = &mut turned[..weight.len()];
+        for (turned, overlay) in turned.chunks_exact_mut(taps).zip(weight.chunks_exact(taps)) {
+            turned.iter_mut().zip(overlay.iter().rev()).for_each(|(to, &weight)| *to = weight);
+        }
+        let (turned, overlay_len) = (&*turned, self.multiplier() * taps);
         let (whole, cuts) = (Cell::whole(view3(dim, dx), scratch), self.cuts(dim, width));
-        let lens = self.backward_lens::<T>();
-        grid(whole, cuts, lens.into_iter().sum(), &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
-            let first_row = cell.start[2] / width;
-            let (turned, scratch) = cell.scratch.split_at_mut(lens[0]);
-            let turned = &mut turned[..maps * taps];
-            for ([image, channel], dx) in runs(&mut cell.view, cell.start) {
-                let overlays = &weight[channel * maps * taps..][..maps * taps];
-                let first = image * self.shape.out_channels() + channel * maps;
-                let dy = &dy[first * pixels..][..maps * pixels];
-                match &self.geometry.backward {
-                    Some(track) if finite(overlays) => {
-                        for (turned, overlay) in turned.chunks_exact_mut(taps).zip(overlays.chunks_exact(taps)) {
-                            turned.iter_mut().zip(overlay.iter().rev()).for_each(|(to, &weight)| *to = weight);
-                        }
-                        track.sweep(self.isa, dy, turned, Epilogue::none(), first_row, dx, scratch);
-                    }
-                    _ => rows::input_gradient(self.shape, self.isa, dy, overlays, first_row, dx),
+        let (way, all_finite) = (&self.geometry.backward, finite(weight));
+        grid(whole, cuts, lens[1], &|cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
+            let at_once = self.at_once(way, cell.view.len_of(Axis(2)) == pixels);
+            for_runs(cell, width, at_once, |[image, channel], rows, dx, scratch| {
+                let count = dx.len() / (rows.len() * width);
+                let overlays = channel * overlay_len..(channel + count) * overlay_len;
+                let map = channel * self.multiplier();
+                if way.suits(|| all_finite || finite(&weight[overlays.clone()])) {
+                    let maps = self.maps(dy, image, map, count * self.multiplier());
+                    way.correlate(self.isa, maps, &turned[overlays], Epilogue::none(), rows, dx, scratch);
+                    return;
                 }
-            }
+                let channels = dx.chunks_exact_mut(rows.len() * width).zip(weight[overlays].chunks_exact(overlay_len));
+                for (index, (dx, overlays)) in channels.enumerate() {
+                    let maps = self.maps(dy, image, map + index * self.multiplier(), self.multiplier());
+                    rows::input_gradient(self.shape, self.isa, maps, overlays, rows.start, dx);
+                }
+            });
         });
     }
 
@@ -144,20 +167,26 @@ impl<'a> Depthwise<'a> {
     fn partials<T: Scalar>(&self) -> (Partials, usize) {
         let height = self.shape.output()[0];
         let wanted = pass_lanes(self.shape, self.batch).div_ceil(self.batch.max(1));
-        let strip = self.geometry.forward.as_ref().map_or(height, Track::strip);
+        let strip = self.geometry.forward.strip().unwrap_or(height);
         let strips = height.div_ceil(strip).max(wanted).min(height);
         let len = self.gradient_lens::<T>().into_iter().sum();
         (Partials::of_weights::<T>(self.shape, self.batch, self.batch * strips, len), strips)
     }
 
-    /// Scratch elements of a cell of the weight gradient: a strip's copy, its gradients where they are narrower than a
-    /// vector, a mask, and the sums.
+    /// Maps whose sums a cell adds to at a time.
+    fn maps_at_a_time<T: Scalar>(&self) -> usize {
+        let sums = self.shape.taps() * self.isa.lanes::<T>() * size_of::<T>();
+        (SUMS_BYTES / sums).clamp(1, self.shape.out_channels())
+    }
+
+    /// Scratch elements of a cell of the weight gradient: the sums; where it sweeps, a strip's copy, its gradients
+    /// where they are narrower than a vector, and a mask.
     fn gradient_lens<T: Scalar>(&self) -> [usize; 4] {
-        let Some(track) = &self.geometry.forward else { return [0; 4] };
-        let (lanes, height) = (self.isa.lanes::<T>(), track.strip());
-        let narrow = if self.is_narrow(track) { height * track.width() } else { 0 };
-        let lens = [narrow, track.width() + lanes, self.shape.taps() * lanes].map(aligned::<T>);
-        [track.copy_len::<T>(), lens[0], lens[1], lens[2]]
+        let lanes = self.isa.lanes::<T>();
+        let sums = aligned::<T>(self.maps_at_a_time::<T>() * self.shape.taps() * lanes);
+        let Way::Sweep(track) = &self.geometry.forward else { return [sums, 0, 0, 0] };
+        let narrow = if self.is_narrow(track) { track.strip() * track.width() } else { 0 };
+        [sums, track.copy_len::<T>(), aligned::<T>(narrow), aligned::<T>(track.width() + 2 * lanes)]
     }
 
     /// Whether a row of a feature map does not fill a vector.
@@ -167,25 +196,41 @@ impl<'a> Depthwise<'a> {
 
     /// `dweight += Σ x · dy`, strip by strip.
     pub(crate) fn weight_gradient<T: Scalar>(&self, x: &[T], dy: &[T], dweight: &mut [T], scratch: &mut [T]) {
-        let ([height, _], pixels) = (self.shape.output(), self.shape.out_pixels());
+        let [height, width] = self.shape.output();
         let (partials, strips) = self.partials::<T>();
+        let (lens, taps, lanes) = (self.gradient_lens::<T>(), self.shape.taps(), self.isa.lanes::<T>());
+        let at_once = self.at_once(&self.geometry.forward, strips == 1);
         let sum = partials.sum(scratch, &|blocks, first_map, mut partial, scratch| {
-            for (map, partial) in (first_map..).zip(partial.rows_mut()) {
-                let partial = partial.into_slice().expect("partial gradients are rows");
-                let strips = blocks.clone().map(|block| {
-                    let (image, strip) = (block / strips, block % strips);
-                    let rows = strip * height / strips..(strip + 1) * height / strips;
-                    let dy = &dy[(image * self.shape.out_channels() + map) * pixels..][..pixels];
-                    (self.plane(x, image, map), dy, rows)
-                });
-                let swept = self.geometry.forward.as_ref().is_some_and(|track| {
-                    self.sum_strips(track, strips.clone(), partial, scratch);
-                    !track.copies() || partial.iter().all(|sum| !sum.is_nan())
-                });
-                if !swept {
-                    partial.fill(T::ZERO);
-                    for (plane, dy, rows) in strips {
-                        rows::weight_gradient(self.shape, plane, dy, rows, partial);
+            let (sums, buffers) = scratch.split_at_mut(lens[0]);
+            let strips = blocks.map(|block| {
+                let strip = block % strips;
+                (block / strips, strip * height / strips..(strip + 1) * height / strips)
+            });
+            let at_a_time = self.maps_at_a_time::<T>();
+            let partials = partial.axis_chunks_iter_mut(Axis(0), at_a_time);
+            for (map, mut partials) in (first_map..).step_by(at_a_time).zip(partials) {
+                let sums = &mut sums[..partials.nrows() * taps * lanes];
+                sums.fill(T::ZERO);
+                for (image, rows) in strips.clone() {
+                    for (map, sums) in (map..).step_by(at_once).zip(sums.chunks_mut(at_once * taps * lanes)) {
+                        let count = sums.len() / (taps * lanes);
+                        let maps = self.maps(dy, image, map, count);
+                        let maps = &maps[rows.start * width..][..((count - 1) * height + rows.len()) * width];
+                        self.add_strip(self.planes(x, image, map, count), rows.clone(), maps, sums, buffers);
+                    }
+                }
+                for ((map, partial), sums) in (map..).zip(partials.rows_mut()).zip(sums.chunks_exact(taps * lanes)) {
+                    let partial = partial.into_slice().expect("partial gradients are rows");
+                    for (partial, lanes) in partial.iter_mut().zip(sums.chunks_exact(lanes)) {
+                        *partial = lanes.iter().fold(T::ZERO, |total, &sum| total + sum);
+                    }
+                    let by_rows = matches!(self.geometry.forward, Way::Rows);
+                    if by_rows || partial.iter().any(|sum| sum.is_nan()) {
+                        partial.fill(T::ZERO);
+                        for (image, rows) in strips.clone() {
+                            let (plane, maps) = (self.planes(x, image, map, 1), self.maps(dy, image, map, 1));
+                            rows::weight_gradient(self.shape, plane, maps, rows, partial);
+                        }
                     }
                 }
             }
@@ -193,41 +238,29 @@ impl<'a> Depthwise<'a> {
         add(dweight, sum);
     }
 
-    /// What strips of channels and of their feature maps' gradients contribute.
-    fn sum_strips<'x, T: Scalar>(
-        &self,
-        track: &Track,
-        strips: impl Iterator<Item = (&'x [T], &'x [T], Range<usize>)>,
-        partial: &mut [T],
-        scratch: &mut [T],
-    ) {
-        let lanes = self.isa.lanes::<T>();
-        let (buffers, sums) = scratch.split_at_mut(self.gradient_lens::<T>()[..3].iter().sum());
-        let sums = &mut sums[..self.shape.taps() * lanes];
-        sums.fill(T::ZERO);
-        for (plane, dy, rows) in strips {
-            self.add_strip(track, plane, dy, rows, sums, buffers);
-        }
-        for (partial, sums) in partial.iter_mut().zip(sums.chunks_exact(lanes)) {
-            *partial = sums.iter().fold(T::ZERO, |total, &sum| total + sum);
+    /// `sums += ` what a strip of planes contributes, lane by lane; nothing if it has to go row by row.
+    fn add_strip<T: Scalar>(&self, pixels: &[T], rows: Range<usize>, maps: &[T], sums: &mut [T], buffers: &mut [T]) {
+        match &self.geometry.forward {
+            &Way::Slide { plane, .. } => T::run(self.isa, SlideGradient { plane, pixels, rows, maps, sums }),
+            Way::Sweep(track) => self.sweep_strip(track, pixels, rows, maps, sums, buffers),
+            Way::Rows => {}
         }
     }
 
-    /// `sums += ` what a strip contributes, lane by lane.
-    fn add_strip<T: Scalar>(
+    /// The same for planes in a border of zeros.
+    fn sweep_strip<T: Scalar>(
         &self,
         track: &Track,
         plane: &[T],
-        dy: &[T],
         rows: Range<usize>,
+        dy: &[T],
         sums: &mut [T],
         buffers: &mut [T],
     ) {
-        let (lens, width) = (self.gradient_lens::<T>(), self.shape.output()[1]);
-        let (copy, buffers) = buffers.split_at_mut(lens[0]);
-        let (narrow, mask) = buffers.split_at_mut(lens[1]);
+        let ([_, copy, narrow, _], width) = (self.gradient_lens::<T>(), self.shape.output()[1]);
+        let (copy, buffers) = buffers.split_at_mut(copy);
+        let (narrow, mask) = buffers.split_at_mut(narrow);
         let image = track.under(self.isa, plane, &rows, copy);
-        let dy = &dy[rows.start * width..rows.end * width];
         let maps = if self.is_narrow(track) {
             for (to, dy) in narrow.chunks_exact_mut(track.width()).zip(dy.chunks_exact(width)) {
                 to[..width].copy_from_slice(dy);
@@ -251,7 +284,27 @@ impl<'a> Depthwise<'a> {
     }
 }
 
+/// Calls `work(image and plane, rows, their pixels, scratch)` for the rows of each plane of a cell, or of `at_once` of
+/// them, which must be whole.
+fn for_runs<T: Scalar>(
+    cell: Cell<'_, ArrayViewMut3<'_, T>, T>,
+    width: usize,
+    at_once: usize,
+    work: impl Fn([usize; 2], Range<usize>, &mut [T], &mut [T]),
+) {
+    let Cell { mut view, start: [image, plane, pixel], scratch } = cell;
+    let rows = pixel / width..(pixel + view.len_of(Axis(2))) / width;
+    for (image, mut planes) in (image..).zip(view.outer_iter_mut()) {
+        let parts = planes.axis_chunks_iter_mut(Axis(0), at_once);
+        for (plane, part) in (plane..).step_by(at_once).zip(parts) {
+            let pixels = part.into_slice().expect("the rows of one plane, or whole planes, are contiguous");
+            work([image, plane], rows.clone(), pixels, scratch);
+        }
+    }
+}
+
 /// Whether a zero may be multiplied with any of them.
 fn finite<T: Scalar>(weights: &[T]) -> bool {
-    weights.iter().all(|weight| weight.is_finite())
+    // Eight at a time: the compiler makes vectors of what has no way out.
+    weights.chunks(8).all(|weights| weights.iter().fold(true, |finite, weight| finite & weight.is_finite()))
 }

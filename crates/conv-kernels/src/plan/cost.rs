@@ -29,8 +29,9 @@ const RUN: f64 = 10.0;
 const FIRST_CACHE: usize = 32 << 10;
 const SECOND_CACHE_LOAD: f64 = 1.3;
 
-/// Starting and ending with a plane.
+/// Starting and ending with a plane; with one that an overlay slides over.
 const PLANE: f64 = 330.0;
+const SLIDE: f64 = 60.0;
 
 /// What a step takes longer where taps do not share cache lines: in 1x1 kernels.
 const LONELY_TAP: f64 = 1.4;
@@ -225,9 +226,17 @@ impl<'a> Costs<'a> {
 
     /// The products, and what each plane costs: more where it is copied. The input gradient sweeps over its border too.
     fn depthwise(&self, pass: usize) -> f64 {
-        let (planes, pixels) = (self.shape.out_channels() as f64, self.shape.in_pixels() as f64);
+        let (planes, stride) = (self.shape.out_channels() as f64, self.shape.stride());
+        let spread = pass == INPUT_GRADIENT && stride != [1, 1];
+        let slides = self.shape.kernel() == [3, 3] && self.shape.dilation() == [1, 1] && !spread;
+        if slides && (stride == [1, 1] || stride == [2, 2]) {
+            let [rows, columns] = if pass == INPUT_GRADIENT { self.shape.input() } else { self.shape.output() };
+            let vectors = rows * columns.div_ceil(self.lanes);
+            return planes * (1.5 * (vectors * self.shape.taps()) as f64 / 2.0 + SLIDE);
+        }
+        let pixels = self.shape.in_pixels() as f64;
         let copied = self.shape.padding() != Padding::NONE || pass == INPUT_GRADIENT;
-        let copy = match self.shape.stride() {
+        let copy = match stride {
             [1, 1] if copied => COPY,
             [1, 1] => 0.0,
             _ => COPY_STRIDED,

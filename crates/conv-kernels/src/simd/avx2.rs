@@ -1,6 +1,7 @@
 //! AVX2 and FMA: 256-bit vectors, and multiply-adds that are rounded once.
 
 use core::arch::x86_64::*;
+use std::ops::Range;
 
 use super::{Op, Set, Simd};
 
@@ -52,6 +53,23 @@ fn interleave_ps(a: __m256, b: __m256) -> (__m256, __m256) {
 fn interleave_pd(a: __m256d, b: __m256d) -> (__m256d, __m256d) {
     let (low, high) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
     (_mm256_permute2f128_pd::<0x20>(low, high), _mm256_permute2f128_pd::<0x31>(low, high))
+}
+
+/// All bits of the lanes in `lanes`.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn mask_ps(lanes: Range<usize>) -> __m256i {
+    let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    let below = |end: usize| _mm256_cmpgt_epi32(_mm256_set1_epi32(end as i32), lane);
+    _mm256_andnot_si256(below(lanes.start), below(lanes.end))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn mask_pd(lanes: Range<usize>) -> __m256i {
+    let lane = _mm256_setr_epi64x(0, 1, 2, 3);
+    let below = |end: usize| _mm256_cmpgt_epi64(_mm256_set1_epi64x(end as i64), lane);
+    _mm256_andnot_si256(below(lanes.start), below(lanes.end))
 }
 
 /// Transposes the 2x2 blocks of a 4x4 block, then exchanges blocks, then 128-bit halves.
@@ -106,11 +124,14 @@ unsafe fn transpose_pd(from: *const f64, from_pitch: usize, to: *mut f64, to_pit
 }
 
 macro_rules! avx2 {
-    ($t:ident, $vector:ident, $lanes:expr, $splat:ident, $load:ident, $store:ident, $mul_add:ident, $add:ident,
+    ($t:ident, $vector:ident, $lanes:expr, $splat:ident, $load:ident, $store:ident, $mask:ident, $load_masked:ident,
+     $store_masked:ident, $mul_add:ident, $add:ident,
      $sub:ident, $mul:ident, $max:ident, $compare:ident, $blend:ident, $zero:ident, $deinterleave:ident, $interleave:ident,
      $transpose:ident) => {
         impl Simd<$t> for Avx2 {
             type Vector = $vector;
+
+            type Mask = __m256i;
 
             const LANES: usize = $lanes;
 
@@ -130,6 +151,24 @@ macro_rules! avx2 {
             unsafe fn store(self, vector: $vector, to: *mut $t) {
                 // SAFETY: `self` proves AVX, and the caller promises that many writable elements, aligned or not.
                 unsafe { $store(to, vector) }
+            }
+
+            #[inline(always)]
+            fn mask(self, lanes: Range<usize>) -> __m256i {
+                // SAFETY: `self` proves that the CPU has AVX2.
+                unsafe { $mask(lanes) }
+            }
+
+            #[inline(always)]
+            unsafe fn load_masked(self, from: *const $t, mask: __m256i) -> $vector {
+                // SAFETY: `self` proves AVX, the caller promises the lanes in the mask, and no others are touched.
+                unsafe { $load_masked(from, mask) }
+            }
+
+            #[inline(always)]
+            unsafe fn store_masked(self, vector: $vector, to: *mut $t, mask: __m256i) {
+                // SAFETY: `self` proves AVX, the caller promises the lanes in the mask, and no others are touched.
+                unsafe { $store_masked(to, mask, vector) }
             }
 
             #[inline(always)]
@@ -193,6 +232,12 @@ macro_rules! avx2 {
                 unsafe { _mm_prefetch::<_MM_HINT_ET0>(to.cast::<i8>()) }
             }
 
+            #[inline(always)]
+            fn prefetch_read(self, from: *const $t) {
+                // SAFETY: a prefetch touches no memory that the program sees, and cannot fault.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast::<i8>()) }
+            }
+
             #[inline]
             fn run<O: Op<$t>>(self, op: O) {
                 // SAFETY: `self` proves that the CPU has AVX2 and FMA.
@@ -209,6 +254,9 @@ avx2!(
     _mm256_set1_ps,
     _mm256_loadu_ps,
     _mm256_storeu_ps,
+    mask_ps,
+    _mm256_maskload_ps,
+    _mm256_maskstore_ps,
     _mm256_fmadd_ps,
     _mm256_add_ps,
     _mm256_sub_ps,
@@ -228,6 +276,9 @@ avx2!(
     _mm256_set1_pd,
     _mm256_loadu_pd,
     _mm256_storeu_pd,
+    mask_pd,
+    _mm256_maskload_pd,
+    _mm256_maskstore_pd,
     _mm256_fmadd_pd,
     _mm256_add_pd,
     _mm256_sub_pd,

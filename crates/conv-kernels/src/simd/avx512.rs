@@ -2,6 +2,7 @@
 
 use core::arch::x86_64::*;
 use core::convert::identity;
+use std::ops::Range;
 
 use super::{Op, Set, Simd};
 
@@ -221,11 +222,14 @@ halves!(
 );
 
 macro_rules! avx512 {
-    ($t:ident, $vector:ident, $lanes:expr, $splat:ident, $load:ident, $store:ident, $mul_add:ident, $add:ident,
+    ($t:ident, $vector:ident, $mask:ident, $lanes:expr, $splat:ident, $load:ident, $store:ident, $load_masked:ident,
+     $store_masked:ident, $mul_add:ident, $add:ident,
      $sub:ident, $mul:ident, $max:ident, $compare:ident, $blend:ident, $zero:ident, $deinterleave:ident, $interleave:ident,
      $transpose:ident, $join:ident, $part:ident, $add_parts:ident) => {
         impl Simd<$t> for Avx512 {
             type Vector = $vector;
+
+            type Mask = $mask;
 
             const LANES: usize = $lanes;
 
@@ -267,6 +271,23 @@ macro_rules! avx512 {
             unsafe fn add_pieces(self, vector: $vector, to: [*mut $t; 2]) {
                 // SAFETY: as above, for both.
                 unsafe { $add_parts(vector, to) }
+            }
+
+            #[inline(always)]
+            fn mask(self, lanes: Range<usize>) -> $mask {
+                ((1u32 << lanes.end) - (1u32 << lanes.start)) as $mask
+            }
+
+            #[inline(always)]
+            unsafe fn load_masked(self, from: *const $t, mask: $mask) -> $vector {
+                // SAFETY: `self` proves AVX-512, the caller promises the lanes in the mask, and no others are touched.
+                unsafe { $load_masked(mask, from) }
+            }
+
+            #[inline(always)]
+            unsafe fn store_masked(self, vector: $vector, to: *mut $t, mask: $mask) {
+                // SAFETY: `self` proves AVX-512, the caller promises the lanes in the mask, and no others are touched.
+                unsafe { $store_masked(to, mask, vector) }
             }
 
             #[inline(always)]
@@ -330,6 +351,12 @@ macro_rules! avx512 {
                 unsafe { _mm_prefetch::<_MM_HINT_ET0>(to.cast::<i8>()) }
             }
 
+            #[inline(always)]
+            fn prefetch_read(self, from: *const $t) {
+                // SAFETY: a prefetch touches no memory that the program sees, and cannot fault.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast::<i8>()) }
+            }
+
             #[inline]
             fn run<O: Op<$t>>(self, op: O) {
                 // SAFETY: `self` proves that the CPU has AVX-512.
@@ -342,10 +369,13 @@ macro_rules! avx512 {
 avx512!(
     f32,
     __m512,
+    __mmask16,
     16,
     _mm512_set1_ps,
     _mm512_loadu_ps,
     _mm512_storeu_ps,
+    _mm512_maskz_loadu_ps,
+    _mm512_mask_storeu_ps,
     _mm512_fmadd_ps,
     _mm512_add_ps,
     _mm512_sub_ps,
@@ -364,10 +394,13 @@ avx512!(
 avx512!(
     f64,
     __m512d,
+    __mmask8,
     8,
     _mm512_set1_pd,
     _mm512_loadu_pd,
     _mm512_storeu_pd,
+    _mm512_maskz_loadu_pd,
+    _mm512_mask_storeu_pd,
     _mm512_fmadd_pd,
     _mm512_add_pd,
     _mm512_sub_pd,

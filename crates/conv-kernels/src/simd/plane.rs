@@ -20,6 +20,7 @@
 
 pub(crate) mod add;
 pub(crate) mod gradient;
+pub(crate) mod slide;
 
 use super::tiles::{activate, activates};
 use super::{Op, Simd};

@@ -27,6 +27,8 @@ macro_rules! arrays {
         impl Simd<$t> for $set {
             type Vector = [$t; { $lanes }];
 
+            type Mask = [bool; { $lanes }];
+
             const LANES: usize = $lanes;
 
             const PIECES: usize = $pieces;
@@ -81,6 +83,27 @@ macro_rules! arrays {
                     for lane in 0..PIECE {
                         // SAFETY: the caller promises that many readable and writable elements of each piece.
                         unsafe { *to[piece].add(lane) += vector[piece * PIECE + lane] };
+                    }
+                }
+            }
+
+            #[inline(always)]
+            fn mask(self, lanes: std::ops::Range<usize>) -> Self::Mask {
+                std::array::from_fn(|lane| lanes.contains(&lane))
+            }
+
+            #[inline(always)]
+            unsafe fn load_masked(self, from: *const $t, mask: Self::Mask) -> Self::Vector {
+                // SAFETY: the caller promises the lanes in the mask.
+                std::array::from_fn(|lane| if mask[lane] { unsafe { from.wrapping_add(lane).read() } } else { 0.0 })
+            }
+
+            #[inline(always)]
+            unsafe fn store_masked(self, vector: Self::Vector, to: *mut $t, mask: Self::Mask) {
+                for lane in 0..$lanes {
+                    if mask[lane] {
+                        // SAFETY: the caller promises the lanes in the mask.
+                        unsafe { to.wrapping_add(lane).write(vector[lane]) };
                     }
                 }
             }

@@ -1,9 +1,14 @@
 //! What a kernel is written over: vectors, whatever their instruction set.
 
+use std::ops::Range;
+
 /// Vectors of `T` in one instruction set. A value of an implementing type is the proof that this CPU has the set.
 pub trait Simd<T>: Copy {
     /// Several `T` side by side.
     type Vector: Copy;
+
+    /// Some of the lanes.
+    type Mask: Copy;
 
     /// How many.
     const LANES: usize;
@@ -65,6 +70,23 @@ pub trait Simd<T>: Copy {
         unsafe { self.store(self.add(self.load(to[0]), vector), to[0]) }
     }
 
+    /// The lanes in `lanes`, which begins where it ends or before, and ends at `LANES` or before.
+    fn mask(self, lanes: Range<usize>) -> Self::Mask;
+
+    /// The lanes in `mask` at `from`, and zeros in the others.
+    ///
+    /// # Safety
+    ///
+    /// The elements at the lanes in `mask` must be readable; `from` itself may lie outside of all memory.
+    unsafe fn load_masked(self, from: *const T, mask: Self::Mask) -> Self::Vector;
+
+    /// Writes the lanes in `mask` to `to`, and nothing between or beside them.
+    ///
+    /// # Safety
+    ///
+    /// The elements at the lanes in `mask` must be writable; `to` itself may lie outside of all memory.
+    unsafe fn store_masked(self, vector: Self::Vector, to: *mut T, mask: Self::Mask);
+
     /// `a·b + c`, rounded once where the set has such an instruction, else twice.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
 
@@ -99,6 +121,10 @@ pub trait Simd<T>: Copy {
     /// Asks for the cache line at `to`, which will be written; a set that cannot ask does nothing. Any pointer will do.
     #[inline(always)]
     fn prefetch(self, _to: *mut T) {}
+
+    /// The same for a cache line at `from`, which will be read.
+    #[inline(always)]
+    fn prefetch_read(self, _from: *const T) {}
 
     /// Runs `op`, compiled for this set.
     fn run<O: Op<T>>(self, op: O);
@@ -227,12 +253,45 @@ mod tests {
         }
     }
 
+    /// Masked loads and stores of all ranges of lanes, at the edges of what may be read and written.
+    struct Masks;
+
+    impl<T: crate::Scalar> Op<T> for Masks {
+        #[inline(always)]
+        fn eval<S: Simd<T>>(self, simd: S) {
+            let canary = T::of(-7.0);
+            for (start, end) in (0..=S::LANES).flat_map(|end| (0..=end).map(move |start| (start, end))) {
+                let numbers = (1..=end - start).map(|number| T::of(number as f64)).collect::<Vec<_>>();
+                let mask = simd.mask(start..end);
+                let mut all = [canary; MAX_VECTOR];
+                let mut some = vec![canary; end - start];
+                // SAFETY: the vectors hold an element for each lane in the mask, and the array one for all lanes.
+                unsafe {
+                    let vector = simd.load_masked(numbers.as_ptr().wrapping_sub(start), mask);
+                    simd.store(vector, all.as_mut_ptr());
+                    simd.store_masked(vector, some.as_mut_ptr().wrapping_sub(start), mask);
+                    for (lane, &got) in all[..S::LANES].iter().enumerate() {
+                        assert_eq!(got, if (start..end).contains(&lane) { numbers[lane - start] } else { T::ZERO });
+                    }
+                    assert_eq!(some, numbers);
+                    all = [canary; MAX_VECTOR];
+                    simd.store_masked(vector, all.as_mut_ptr(), mask);
+                }
+                for (lane, &got) in all.iter().enumerate() {
+                    assert_eq!(got, if (start..end).contains(&lane) { numbers[lane - start] } else { canary });
+                }
+            }
+        }
+    }
+
     #[test]
     fn every_set_computes_what_it_says() {
         for isa in Isa::available() {
             <f32 as crate::Scalar>::run(isa, Check);
             <f32 as crate::Scalar>::run(isa, Moves);
             <f64 as crate::Scalar>::run(isa, Moves);
+            <f32 as crate::Scalar>::run(isa, Masks);
+            <f64 as crate::Scalar>::run(isa, Masks);
             assert!(isa.lanes::<f32>() <= MAX_VECTOR);
         }
     }
