@@ -130,7 +130,8 @@ impl Winograd {
     pub(crate) fn scratch_len<T: Scalar>(&self) -> usize {
         let layout = self.layout::<T>();
         let cells = pass_lanes(&self.shape, self.batch);
-        layout.groups * layout.blocks() * layout.kernels_block::<T>() + cells * layout.cell_lens::<T>().into_iter().sum::<usize>()
+        layout.groups * layout.blocks() * layout.kernels_block::<T>()
+            + cells * layout.cell_lens::<T>().into_iter().sum::<usize>()
     }
 
     /// `y = σ(x ⋆ w + b)`.

@@ -2,23 +2,23 @@
 
 use std::ops::Range;
 
-use crate::Conv2dShape;
 use crate::scratch::aligned;
 use crate::simd::Isa;
 use crate::simd::winograd::{InputTransform, KernelTransform, OutputTransform, Tile};
+use crate::{Conv2dShape, Scalar};
 
 /// Output channels are cut at multiples of this, and the products of so many are in the working memory at once: whole
 /// blocks of two vectors of any set.
 pub(super) const SECTION: usize = 64;
 
 /// Bytes that transformed inputs and products may take: about what the second cache holds.
-fn band_bytes() -> usize { std::env::var("W_BAND").ok().and_then(|v| v.parse().ok()).unwrap_or(544) << 10 }
+const BAND_BYTES: usize = 544 << 10;
 
 /// A band has at least so many tiles, where there are so many: the transformed kernels pass by once a band.
-fn min_tiles() -> usize { std::env::var("W_MIN").ok().and_then(|v| v.parse().ok()).unwrap_or(64) }
+const MIN_TILES: usize = 32;
 
 /// More tiles than this gain nothing.
-fn max_tiles() -> usize { std::env::var("W_MAX").ok().and_then(|v| v.parse().ok()).unwrap_or(192) }
+const MAX_TILES: usize = 192;
 
 /// Follows from the shape and the instruction set alone.
 #[derive(Clone, Copy, Debug)]
@@ -48,8 +48,8 @@ impl Layout {
         let groups = shape.groups();
         let (depth, maps) = (shape.in_channels() / groups, shape.out_channels() / groups);
         let [rows, columns] = shape.output().map(|size| size.div_ceil(tile.side()));
-        let of_tile = tile.points() * (depth + maps.min(SECTION)).next_multiple_of(lanes) * size_of::<T>();
-        let most = (band_bytes() / of_tile).clamp(min_tiles(), max_tiles());
+        let of_tile = tile.points() * (depth + maps.min(SECTION)) * size_of::<T>();
+        let most = (BAND_BYTES / of_tile).clamp(MIN_TILES, MAX_TILES);
         let band_columns = columns.div_ceil(columns.div_ceil(most));
         let band_rows = most / band_columns;
         Self { tile, groups, depth, maps, lanes, rows, columns, band_rows, band_columns }
@@ -114,7 +114,7 @@ impl Layout {
     }
 
     /// What a cell needs: inputs, products, and, one after the other, room for turning kernels, and pixels.
-    pub(super) fn cell_lens<T: crate::Scalar>(&self) -> [usize; 3] {
+    pub(super) fn cell_lens<T: Scalar>(&self) -> [usize; 3] {
         let (rows, columns, side) = (self.band_rows.min(self.rows), self.band_columns, self.tile.side());
         let window = [rows * side + 2, columns * side + 2];
         let turned = InputTransform::<T>::turned_len(window, self.lanes);
@@ -168,9 +168,9 @@ mod tests {
         };
         for isa in Isa::available() {
             for (rows, columns) in [of(isa, 64, 56), of(isa, 128, 28), of(isa, 256, 14), of(isa, 512, 7)] {
-                assert!((min_tiles() / 2..=max_tiles()).contains(&(rows * columns)), "{rows} x {columns}");
+                assert!((MIN_TILES / 2..=MAX_TILES).contains(&(rows * columns)), "{rows} x {columns}");
             }
-            assert!(of(isa, 8, 3000).1 <= max_tiles());
+            assert!(of(isa, 8, 3000).1 <= MAX_TILES);
         }
     }
 }

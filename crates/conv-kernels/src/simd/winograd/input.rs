@@ -43,7 +43,8 @@ impl<T: Scalar> Op<T> for InputTransform<'_, T> {
             // Lines side by side are one.
             let (runs, len) = if width == self.line_pitch { (1, lines * width) } else { (lines, width) };
             for run in 0..runs {
-                let (pixels, turned) = (&self.pixels[run * self.line_pitch..], &mut self.turned[run * len * S::LANES..]);
+                let (pixels, turned) =
+                    (&self.pixels[run * self.line_pitch..], &mut self.turned[run * len * S::LANES..]);
                 to_lanes(simd, pixels, self.channel_pitch, [self.channels, len], turned);
             }
         }
@@ -71,25 +72,14 @@ impl<T: Scalar> InputTransform<'_, T> {
                     *place = (self.turned[line * width * S::LANES..].as_ptr(), S::LANES);
                 }
             }
-            let column = |column: usize| {
-                let column = column.wrapping_sub(self.border[1]);
-                let mut pixels = [simd.splat(T::ZERO); N];
-                if column < width {
-                    for line in 0..N {
-                        let (first, pitch) = places[line];
-                        // SAFETY: `eval` has checked that a vector of all pixels of the window is in `turned`; `zeros`
-                        // holds any vector.
-                        pixels[line] = unsafe { simd.load(first.add(column * pitch)) };
-                    }
-                }
-                F::input::<T, S>(simd, pixels)
-            };
             let mut seen = [[simd.splat(T::ZERO); N]; N];
-            (seen[M], seen[M + 1]) = (column(0), column(1));
+            for index in 0..2 {
+                seen[M + index] = self.column::<S, F, M, N>(simd, &places, index);
+            }
             for tile in 0..self.tiles[1] {
                 (seen[0], seen[1]) = (seen[M], seen[M + 1]);
                 for index in 2..N {
-                    seen[index] = column(tile * M + index);
+                    seen[index] = self.column::<S, F, M, N>(simd, &places, tile * M + index);
                 }
                 let to = self.transformed[(row * self.tiles[1] + tile) * S::LANES..].as_mut_ptr();
                 for line in 0..N {
@@ -105,5 +95,26 @@ impl<T: Scalar> InputTransform<'_, T> {
                 }
             }
         }
+    }
+
+    /// The pixels of a column under a row of tiles, transformed.
+    #[inline(always)]
+    fn column<S: Simd<T>, F: Filter<M, N>, const M: usize, const N: usize>(
+        &self,
+        simd: S,
+        places: &[(*const T, usize); N],
+        column: usize,
+    ) -> [S::Vector; N] {
+        let column = column.wrapping_sub(self.border[1]);
+        let mut pixels = [simd.splat(T::ZERO); N];
+        if column < self.window[1] {
+            for line in 0..N {
+                let (first, pitch) = places[line];
+                // SAFETY: `eval` has checked that a vector of each pixel of the window is in `turned`, where lines within
+                // it begin; other lines are a single vector of zeros.
+                pixels[line] = unsafe { simd.load(first.add(column * pitch)) };
+            }
+        }
+        F::input::<T, S>(simd, pixels)
     }
 }

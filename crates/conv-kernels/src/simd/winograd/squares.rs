@@ -76,3 +76,46 @@ pub(super) fn from_lanes<T: Scalar, S: Simd<T>>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, s};
+
+    use super::*;
+    use crate::simd::{Isa, Op};
+
+    /// Both ways, for squares and for less, with and without something behind the last row.
+    struct Check;
+
+    impl Op<f32> for Check {
+        #[inline(always)]
+        fn eval<S: Simd<f32>>(self, simd: S) {
+            let lanes = S::LANES;
+            for (rows, columns) in (1..=lanes).flat_map(|rows| (1..=3 * lanes).map(move |columns| (rows, columns))) {
+                for (gap, behind) in [(0, 0), (3, 0), (3, 2 * lanes)] {
+                    let pitch = columns + gap;
+                    let from: Vec<f32> = (1..=(rows - 1) * pitch + columns + behind).map(|n| n as f32).collect();
+                    let mut turned = vec![f32::NAN; lanes_len(columns, lanes)];
+                    to_lanes(simd, &from, pitch, [rows, columns], &mut turned);
+                    for (column, vector) in turned.chunks(lanes).take(columns).enumerate() {
+                        let expected = (0..lanes).map(|row| if row < rows { from[row * pitch + column] } else { 0.0 });
+                        assert!(vector.iter().copied().eq(expected), "column {column} of {rows} x {columns}");
+                    }
+                    let mut back = Array2::from_elem((rows, pitch + 2), -1.0);
+                    from_lanes(simd, &turned, [1, columns], &mut back.view_mut());
+                    for (row, back) in back.rows().into_iter().enumerate() {
+                        assert_eq!(back.slice(s![1..=columns]).to_vec(), from[row * pitch..][..columns]);
+                        assert!(back[0] == -1.0 && back.iter().skip(columns + 1).all(|&number| number == -1.0));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_become_lanes_and_rows_again() {
+        for isa in Isa::available() {
+            <f32 as Scalar>::run(isa, Check);
+        }
+    }
+}
