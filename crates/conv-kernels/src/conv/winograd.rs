@@ -7,21 +7,21 @@
 //! ```text
 //! for each output channel o, input channel c            U[·, c, o] = G w[o, c] Gᵀ             16 numbers
 //! for each band of tiles t (of one image, or of several that are small)
+//!     for each c, t                                     V[·, c, t] = Bᵀ x[c, t] B             16 numbers
 //!     for each part of the output channels o
-//!         for each part of the input channels c
-//!             for each c, t                             V[·, c, t] = Bᵀ x[c, t] B             16 numbers
-//!             for each point p of the 16                M[p] += U[p]ᵀ V[p]                    a matrix product
+//!         for each point p of the 16                    M[p] = U[p]ᵀ V[p]                     a matrix product
 //!         for each o, t                                 y[o, t] = σ(Aᵀ M[·, o, t] A + b[o])   2x2 pixels
 //! ```
 //!
-//! Parts and bands are so small that `V` and `M` about fit the second cache; where there are several parts of input
-//! channels, `V` is made anew for each part of the output channels instead of being kept farther away.
-//! Each `M[p, o, t]` is one chain of multiply-adds through the input channels, whatever the parts.
+//! Vectors lie along the channels everywhere, so the size of an image does not matter. Bands are so small that `V` and
+//! the `M` of a part about fit the second cache, but not so small that `U`, which passes by once a band, holds them up.
+//! Each `M[p, o, t]` is one chain of multiply-adds through the input channels.
 //!
 //! Tiles of 4x4 outputs have 6x6 inputs: 36 points, for 144 products by the definition.
 //!
 //! Cost: for each tile `16·C·O` multiply-adds instead of `36·C·O` (`36·C·O` instead of `144·C·O`), and the transforms:
-//! 32 additions a tile and input channel, 24 a tile and output channel. They are few where both channels are many.
+//! 32 additions a tile and input channel, 24 a tile and output channel, and the turning of pixels from rows into vectors
+//! of channels and back. They are few where both channels are many.
 //!
 //! # Rounding
 //!
@@ -47,17 +47,17 @@ mod layout;
 
 use std::ops::Range;
 
-use ndarray::{ArrayViewMut3, Axis, s};
+use ndarray::{ArrayViewMut3, s};
 
 use super::direct::Overlays;
 use super::{channel_unit, groups_within, pass_lanes};
 use crate::plan::mirrored;
 use crate::simd::Isa;
 use crate::simd::tiles::{activates, even_parts};
-use crate::simd::winograd::{InputTransform, KernelTransform, OutputTransform, Product, TAPS, Tile};
+use crate::simd::winograd::{InputTransform, KernelTransform, OutputTransform, Product, Tile};
 use crate::threads::{Cell, Cuts, grid, lanes, rows, view3};
 use crate::{Conv2dShape, Epilogue, Scalar};
-use layout::{CHUNK, Layout, MAPS_PART, SECTION, TOGETHER};
+use layout::{Layout, SECTION};
 
 /// What transforming a kernel costs, in multiply-adds of the products.
 const KERNEL_COST: usize = 256;
@@ -130,7 +130,8 @@ impl Winograd {
     pub(crate) fn scratch_len<T: Scalar>(&self) -> usize {
         let layout = self.layout::<T>();
         let cells = pass_lanes(&self.shape, self.batch);
-        layout.kernels_len::<T>() + cells * layout.cell_lens::<T>().into_iter().sum::<usize>()
+        layout.groups * layout.blocks() * layout.kernels_block::<T>()
+            + cells * layout.cell_lens::<T>().into_iter().sum::<usize>()
     }
 
     /// `y = σ(x ⋆ w + b)`.
@@ -143,7 +144,7 @@ impl Winograd {
         scratch: &mut [T],
     ) {
         let (layout, side) = (self.layout::<T>(), self.tile.side());
-        let (kernels, cells) = scratch.split_at_mut(layout.kernels_len::<T>());
+        let (kernels, cells) = scratch.split_at_mut(layout.groups * layout.blocks() * layout.kernels_block::<T>());
         self.transform_kernels(&layout, overlays, kernels, cells);
         let call = Call { layout, x, kernels, epilogue };
 
@@ -165,30 +166,30 @@ impl Winograd {
         transformed: &mut [T],
         scratch: &mut [T],
     ) {
-        let block_len = layout.block_len::<T>();
-        let points_len = self.tile.points() * block_len;
+        let [_, _, cell_len] = layout.cell_lens::<T>();
         let work = lanes((layout.groups * layout.depth * layout.maps * KERNEL_COST) as u64);
-        let dim = [1, layout.blocks(), points_len];
-        let units = [1, layout.blocks_of_unit(), points_len];
-        let cuts = Cuts::new(work.min(pass_lanes(&self.shape, self.batch)), dim, units, [1, 0, 2]);
+        let dim = [layout.groups, layout.blocks(), layout.kernels_block::<T>()];
+        let cuts = Cuts::new(work.min(pass_lanes(&self.shape, self.batch)), dim, [1, 1, dim[2]], [0, 1, 2]);
         let whole = Cell::whole(view3(dim, transformed), scratch);
-        grid(whole, cuts, layout.gathered_len(), &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
-            let (gathered, results) = cell.scratch[..layout.gathered_len()].split_at_mut(TAPS * CHUNK);
-            for ([_, index], points) in rows(&mut cell.view, cell.start) {
-                let (group, maps) = layout.block(index);
-                for channels in (0..layout.depth).step_by(CHUNK / layout.block_rows) {
-                    let channels = channels..layout.depth.min(channels + CHUNK / layout.block_rows);
-                    let chunk = channels.start * maps.len()..channels.end * maps.len();
-                    for (row, map) in maps.clone().enumerate() {
-                        let map = group * layout.maps + map;
-                        let pitches = [CHUNK, maps.len()];
-                        overlays.gather(&self.shape, map, channels.clone(), &mut gathered[row..], pitches);
-                    }
-                    let (tile, count) = (self.tile, chunk.len());
-                    T::run(self.isa, KernelTransform { tile, kernels: gathered, count, transformed: results });
-                    for (point, result) in points.chunks_exact_mut(block_len).zip(results.chunks_exact(CHUNK)) {
-                        point[chunk.clone()].copy_from_slice(&result[..count]);
-                    }
+        grid(whole, cuts, cell_len, &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
+            for ([group, index], transformed) in rows(&mut cell.view, cell.start) {
+                let (channels, width) = layout.block(index);
+                for first in (0..width).step_by(layout.lanes) {
+                    let map = group * layout.maps + channels.start + first;
+                    let (kernels, pitches) = overlays.kernels(&self.shape, map, 0);
+                    let op = KernelTransform {
+                        tile: self.tile,
+                        kernels,
+                        pitches,
+                        rotated: overlays.rotated(),
+                        maps: layout.lanes.min(channels.len() - first),
+                        channels: layout.depth,
+                        turned: &mut cell.scratch[..cell_len],
+                        width,
+                        plane: layout.kernels_plane::<T>(),
+                        transformed: &mut transformed[first..],
+                    };
+                    T::run(self.isa, op);
                 }
             }
         });
@@ -206,115 +207,84 @@ impl Winograd {
         let (top, per_image) = (first_pixel / width / side, (pixels / width).div_ceil(side));
         for (group, within) in groups_within(first_map..first_map + maps, layout.maps) {
             for columns in even_parts(layout.columns, layout.band_columns) {
-                for rows in (0..images * per_image).step_by(layout.band_rows) {
-                    let rows = rows..(images * per_image).min(rows + layout.band_rows);
+                for rows in even_parts(images * per_image, layout.band_rows) {
                     let band = Band { group, rows, columns: columns.clone(), first_image, per_image, top };
-                    for first in within.clone().step_by(MAPS_PART) {
-                        let part = first..within.end.min(first + MAPS_PART);
-                        for channels in even_parts(layout.depth, layout.depth_part) {
-                            // Inputs in one part are still there; in several parts they are made anew, in the cache.
-                            if channels.len() < layout.depth || first == within.start {
-                                self.transform_inputs(call, &band, channels.clone(), inputs, shared);
-                            }
-                            self.multiply(call, &band, &part, channels, inputs, products);
-                        }
-                        let at = group * layout.maps + part.start - first_map;
+                    self.transform_inputs(call, &band, inputs, shared);
+                    for first in within.clone().step_by(SECTION) {
+                        let part = first..within.end.min(first + SECTION);
+                        self.multiply(call, &band, &part, inputs, products);
+                        let at = group * layout.maps + first - first_map;
                         let maps = y.slice_mut(s![.., at..at + part.len(), ..]);
-                        self.transform_products(call, group * layout.maps + part.start, &band, products, shared, maps);
+                        self.transform_products(call, &band, &part, products, shared, maps);
                     }
                 }
             }
         }
     }
 
-    /// `V` of a band, for some input channels of a group.
-    fn transform_inputs<T: Scalar>(
-        &self,
-        call: &Call<'_, T>,
-        band: &Band,
-        channels: Range<usize>,
-        inputs: &mut [T],
-        strips: &mut [T],
-    ) {
+    /// `V` of a band: `(point, vector of input channels, tile, channel in it)`.
+    fn transform_inputs<T: Scalar>(&self, call: &Call<'_, T>, band: &Band, inputs: &mut [T], turned: &mut [T]) {
         let Call { layout, x, .. } = call;
-        let (side, plane) = (self.tile.side(), self.shape.in_pixels());
-        let pitch = band.columns.len() * side + 2;
+        let ([height, width], side, padding) = (self.shape.input(), self.tile.side(), self.shape.padding());
+        let (left, columns) = seen(&band.columns, side, padding.left, width);
         for (image, rows, tile) in band.parts() {
-            let image = band.first_image + image;
-            let first = image * self.shape.in_channels() + band.group * layout.depth + channels.start;
-            let lines = rows.start * side..rows.end * side + 2;
-            // The border is the same for all channels: zeros that no copy overwrites.
-            strips[..TOGETHER * layout.strip_len()].fill(T::ZERO);
-            for together in (0..channels.len()).step_by(TOGETHER) {
-                let together = together..channels.len().min(together + TOGETHER);
-                let planes = x.chunks_exact(plane).skip(first + together.start).take(together.len());
-                for (pixels, strip) in planes.zip(strips.chunks_exact_mut(layout.strip_len())) {
-                    self.copy(pixels, lines.clone(), band.columns.start * side, pitch, strip);
-                }
-                for (channel, strip) in together.zip(strips.chunks_exact(layout.strip_len())) {
-                    let op = InputTransform {
-                        tile: self.tile,
-                        strip,
-                        pitch,
-                        rows: rows.len(),
-                        columns: band.columns.len(),
-                        plane: layout.inputs_plane::<T>(),
-                        transformed: &mut inputs[channel * layout.pitch + tile..],
-                    };
-                    T::run(self.isa, op);
-                }
+            let (above, lines) = seen(&rows, side, padding.top, height);
+            let first = (band.first_image + image) * self.shape.in_channels() + band.group * layout.depth;
+            for vector in 0..layout.vectors() {
+                let channel = vector * layout.lanes;
+                let pixels = (first + channel) * height * width + lines.start * width + columns.start;
+                let op = InputTransform {
+                    tile: self.tile,
+                    pixels: &x[pixels..],
+                    channel_pitch: height * width,
+                    line_pitch: width,
+                    channels: layout.lanes.min(layout.depth - channel),
+                    window: [lines.len(), columns.len()],
+                    border: [above, left],
+                    tiles: [rows.len(), band.columns.len()],
+                    turned,
+                    plane: layout.inputs_plane::<T>(),
+                    transformed: &mut inputs[vector * layout.inputs_pitch::<T>() + tile * layout.lanes..],
+                };
+                T::run(self.isa, op);
             }
         }
     }
 
-    /// Copies what lines of the bordered image, from column `left` on, have of the image into rows of `pitch` pixels.
-    fn copy<T: Scalar>(&self, pixels: &[T], lines: Range<usize>, left: usize, pitch: usize, strip: &mut [T]) {
-        let ([height, width], padding) = (self.shape.input(), self.shape.padding());
-        let border = padding.left.saturating_sub(left).min(pitch);
-        let first = left.saturating_sub(padding.left).min(width);
-        let count = (width - first).min(pitch - border);
-        for (line, to) in lines.zip(strip.chunks_exact_mut(pitch)) {
-            if let Some(line) = line.checked_sub(padding.top).filter(|&line| line < height) {
-                to[border..border + count].copy_from_slice(&pixels[line * width + first..][..count]);
-            }
-        }
-    }
-
-    /// `M` of a band, for some output channels of a group: what some input channels add.
+    /// `M` of a band, for some output channels of a group: `(block, point, tile, channel in it)`.
     fn multiply<T: Scalar>(
         &self,
         call: &Call<'_, T>,
         band: &Band,
         maps: &Range<usize>,
-        channels: Range<usize>,
         inputs: &[T],
         products: &mut [T],
     ) {
         let Call { layout, kernels, .. } = call;
-        let (block_len, points) = (layout.block_len::<T>(), self.tile.points());
-        let blocks = layout.blocks_within(band.group, maps);
-        let products = products.chunks_exact_mut(layout.products_plane::<T>());
-        for (point, (inputs, products)) in inputs.chunks_exact(layout.inputs_plane::<T>()).zip(products).enumerate() {
-            let op = Product {
-                kernels: &kernels[(blocks.start * points + point) * block_len..],
-                block_pitch: points * block_len,
-                blocks: blocks.clone().map(|block| layout.block(block).1.len()),
-                channels: channels.clone(),
-                inputs,
-                count: band.tiles(),
-                pitch: layout.pitch,
-                products,
-            };
-            T::run(self.isa, op);
+        let blocks = layout.blocks_within(maps);
+        for (point, inputs) in inputs.chunks_exact(layout.inputs_plane::<T>()).enumerate() {
+            for (index, products) in blocks.clone().zip(products.chunks_exact_mut(layout.products_block::<T>())) {
+                let block = band.group * layout.blocks() + index;
+                let op = Product {
+                    kernels: &kernels[block * layout.kernels_block::<T>() + point * layout.kernels_plane::<T>()..],
+                    width: layout.block(index).1,
+                    depth: layout.depth,
+                    inputs,
+                    pitch: layout.inputs_pitch::<T>(),
+                    tiles: band.tiles(),
+                    products: &mut products[point * layout.products_plane::<T>()..],
+                };
+                T::run(self.isa, op);
+            }
         }
     }
 
-    /// Pixels from `M`: those of a band, in some output channels, of which `first_map` is the first.
+    /// Pixels from `M`: those of a band, in some output channels of a group.
     fn transform_products<T: Scalar>(
         &self,
         call: &Call<'_, T>,
-        first_map: usize,
         band: &Band,
+        maps: &Range<usize>,
         products: &[T],
         pixels: &mut [T],
         mut y: ArrayViewMut3<'_, T>,
@@ -322,35 +292,55 @@ impl Winograd {
         let (Call { layout, epilogue, .. }, side) = (call, self.tile.side());
         let [height, width] = self.shape.output();
         let columns = band.columns.start * side..width.min(band.columns.end * side);
-        let (pitch, line_len) = (layout.pitch * side, band.columns.len() * side);
-        for maps in (0..y.len_of(Axis(1))).step_by(TOGETHER) {
-            let maps = maps..y.len_of(Axis(1)).min(maps + TOGETHER);
-            for (map, pixels) in maps.clone().zip(pixels.chunks_exact_mut(side * pitch)) {
+        for (block, products) in layout.blocks_within(maps).zip(products.chunks_exact(layout.products_block::<T>())) {
+            let (channels, block_width) = layout.block(block);
+            let all = band.group * layout.maps + channels.start..band.group * layout.maps + channels.end;
+            let channels = channels.start - maps.start..channels.end - maps.start;
+            for (image, rows, tile) in band.parts() {
+                let lines = rows.start * side..height.min(rows.end * side);
                 let op = OutputTransform {
                     tile: self.tile,
-                    products: &products[map * layout.pitch..],
+                    products: &products[tile * block_width..],
                     plane: layout.products_plane::<T>(),
-                    count: band.tiles(),
-                    bias: epilogue.bias.map_or(T::ZERO, |bias| bias[first_map + map]),
+                    width: block_width,
+                    tiles: [rows.len(), band.columns.len()],
+                    bias: epilogue.bias.map(|bias| &bias[all.clone()]),
                     activation: epilogue.activation,
-                    rows: pixels,
+                    pixels,
+                    maps: y.slice_mut(s![image, channels.clone(), ..]),
+                    window: [lines.len(), columns.len()],
+                    first: (lines.start - band.top * side) * width + columns.start,
+                    line_pitch: width,
                 };
                 T::run(self.isa, op);
             }
-            for (map, pixels) in maps.zip(pixels.chunks_exact(side * pitch)) {
-                for (image, rows, tile) in band.parts() {
-                    let mut y = y.slice_mut(s![image, map, ..]);
-                    let y = y.as_slice_mut().expect("the pixels of a feature map are contiguous");
-                    for (index, row) in (rows.start * side..height.min(rows.end * side)).enumerate() {
-                        let from = index % side * pitch + tile * side + index / side * line_len;
-                        let to = &mut y[(row - band.top * side) * width..][columns.clone()];
-                        to.copy_from_slice(&pixels[from..][..columns.len()]);
-                        if !activates(epilogue.activation) {
-                            epilogue.activation.apply(to);
-                        }
-                    }
+        }
+        self.activate(call, band, y);
+    }
+
+    /// σ for the pixels of a band, where no vector can do it.
+    fn activate<T: Scalar>(&self, call: &Call<'_, T>, band: &Band, mut y: ArrayViewMut3<'_, T>) {
+        let (activation, side) = (call.epilogue.activation, self.tile.side());
+        if activates(activation) {
+            return;
+        }
+        let [height, width] = self.shape.output();
+        let columns = band.columns.start * side..width.min(band.columns.end * side);
+        for (image, rows, _) in band.parts() {
+            for line in rows.start * side..height.min(rows.end * side) {
+                let first = (line - band.top * side) * width;
+                let mut lines = y.slice_mut(s![image, .., first + columns.start..first + columns.end]);
+                for mut line in lines.rows_mut() {
+                    activation.apply(line.as_slice_mut().expect("the pixels of a feature map are contiguous"));
                 }
             }
         }
     }
+}
+
+/// Of the pixels under some tiles, along one dimension: how many lie before the image, and which of its pixels follow.
+fn seen(tiles: &Range<usize>, side: usize, padding: usize, len: usize) -> (usize, Range<usize>) {
+    let (first, end) = (tiles.start * side, tiles.end * side + 2);
+    let (start, end) = (first.saturating_sub(padding).min(len), end.saturating_sub(padding).min(len));
+    (padding.saturating_sub(first), if start < end { start..end } else { 0..0 })
 }

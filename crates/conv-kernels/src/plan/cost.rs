@@ -36,8 +36,8 @@ const SLIDE: f64 = 60.0;
 /// What a step takes longer where taps do not share cache lines: in 1x1 kernels.
 const LONELY_TAP: f64 = 1.4;
 
-/// One point of the transforms of a channel, for a pair of vectors of tiles.
-const WINOGRAD_TRANSFORM: f64 = 11.0;
+/// One point of a tile in the transforms of a vector of channels, for each lane: turning a vector takes as many steps.
+const WINOGRAD_TRANSFORM: f64 = 0.19;
 
 /// Moving a pixel into a border of zeros; apart from its neighbours, where the overlay slides by more than one.
 const COPY: f64 = 0.4;
@@ -214,14 +214,17 @@ impl<'a> Costs<'a> {
         (vectors / 2) as f64 * wide + (vectors % 2) as f64 * thin + transposed
     }
 
-    /// `(side + 2)²` products for each tile of `side²` outputs, and as many transforms.
+    /// `(side + 2)²` products for each tile of `side²` outputs, and as many transforms of vectors of channels.
     fn winograd(&self, shape: &Conv2dShape, side: usize) -> f64 {
         let (depth, maps, groups) = Self::group(shape);
-        let [rows, columns] = shape.output().map(|pixels| pixels.div_ceil(side));
+        let tiles: usize = shape.output().map(|pixels| pixels.div_ceil(side)).iter().product();
         let points = ((side + 2) * (side + 2)) as f64;
-        let pairs = (rows * columns) as f64 / (2 * self.lanes) as f64;
-        let column = even_parts(maps, self.most_rows[0], |rows| Self::tile(rows, depth));
-        groups * pairs * points * (1.1 * column + (depth + maps) as f64 * WINOGRAD_TRANSFORM)
+        let [wide, thin] = self.most_rows;
+        let (read, written) = (depth.div_ceil(self.lanes), maps.div_ceil(self.lanes));
+        let products = (written / 2) as f64 * Self::tile(wide, depth) / wide as f64
+            + (written % 2) as f64 * Self::thin_tile(thin, depth) / thin as f64;
+        let transforms = ((read + written) * self.lanes) as f64 * WINOGRAD_TRANSFORM;
+        groups * tiles as f64 * points * (1.1 * products + transforms)
     }
 
     /// The products, and what each plane costs: more where it is copied. The input gradient sweeps over its border too.

@@ -50,29 +50,23 @@ impl<'a, T: Scalar> Overlays<'a, T> {
         }
     }
 
-    /// Some channels of one overlay, element after element: `element_pitch` apart, and channels `pitch` apart.
-    pub(crate) fn gather(
-        &self,
-        shape: &Conv2dShape,
-        overlay: usize,
-        channels: Range<usize>,
-        gathered: &mut [T],
-        [element_pitch, pitch]: [usize; 2],
-    ) {
+    /// The weights from those of one input channel of an overlay on, and how far apart such channels of neighbouring
+    /// overlays and neighbouring channels of an overlay are.
+    pub(crate) fn kernels(&self, shape: &Conv2dShape, overlay: usize, channel: usize) -> (&'a [T], [usize; 2]) {
         let elements = shape.kernel()[0] * shape.kernel()[1];
         let (depth, maps) = (shape.taps() / elements, shape.out_channels() / shape.groups());
         let (group, map) = (overlay / maps, overlay % maps);
-        let (first, step) = if self.mirrored {
-            ((group * depth + channels.start) * maps + map, maps)
+        let (first, pitches) = if self.mirrored {
+            ((group * depth + channel) * maps + map, [elements, maps * elements])
         } else {
-            (overlay * depth + channels.start, 1)
+            (overlay * depth + channel, [depth * elements, elements])
         };
-        for element in 0..elements {
-            let place = if self.mirrored { elements - 1 - element } else { element };
-            let weights = self.weight[first * elements + place..].iter().step_by(step * elements);
-            let gathered = gathered[element * element_pitch..].iter_mut().step_by(pitch).take(channels.len());
-            gathered.zip(weights).for_each(|(gathered, &weight)| *gathered = weight);
-        }
+        (&self.weight[first * elements..], pitches)
+    }
+
+    /// Whether the elements of a kernel lie in reverse order.
+    pub(crate) fn rotated(&self) -> bool {
+        self.mirrored
     }
 
     /// `(block of output channels, tap, output channel in it)`, for tiles whose vectors lie along the pixels.

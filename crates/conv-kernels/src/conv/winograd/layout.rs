@@ -2,27 +2,14 @@
 
 use std::ops::Range;
 
-use crate::Conv2dShape;
 use crate::scratch::aligned;
 use crate::simd::Isa;
-use crate::simd::tiles::even_parts;
-use crate::simd::winograd::{TAPS, Tile};
+use crate::simd::winograd::{InputTransform, KernelTransform, OutputTransform, Tile};
+use crate::{Conv2dShape, Scalar};
 
-/// Output channels are cut at multiples of this, within which blocks of about equal height are formed.
-pub(super) const SECTION: usize = 24;
-
-/// The most input channels whose transformed tiles are in the working memory at once.
-const DEPTH_PART: usize = 64;
-
-/// The most output channels whose products are.
-pub(super) const MAPS_PART: usize = 3 * SECTION;
-
-/// Channels whose pixels are copied before they are transformed, or transformed before they are copied: what has just
-/// been written cannot yet be read without waiting.
-pub(super) const TOGETHER: usize = 8;
-
-/// Kernels that are brought side by side before they are transformed, and are then in the first cache.
-pub(super) const CHUNK: usize = 192;
+/// Output channels are cut at multiples of this, and the products of so many are in the working memory at once: whole
+/// blocks of two vectors of any set.
+pub(super) const SECTION: usize = 64;
 
 /// Bytes that transformed inputs and products may take: about what the second cache holds.
 const BAND_BYTES: usize = 544 << 10;
@@ -33,9 +20,6 @@ const MIN_TILES: usize = 32;
 /// More tiles than this gain nothing.
 const MAX_TILES: usize = 192;
 
-/// What a band costs besides its products: see [`Layout::cost`].
-const BAND_COST: usize = 2;
-
 /// Follows from the shape and the instruction set alone.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
@@ -45,8 +29,8 @@ pub(super) struct Layout {
     pub(super) depth: usize,
     /// Output channels of a group.
     pub(super) maps: usize,
-    /// Input channels whose transformed tiles are in the working memory at once.
-    pub(super) depth_part: usize,
+    /// Lanes of a vector, each for a channel.
+    pub(super) lanes: usize,
     /// Rows of tiles of an image.
     pub(super) rows: usize,
     /// Columns of tiles of an image.
@@ -55,37 +39,20 @@ pub(super) struct Layout {
     pub(super) band_rows: usize,
     /// The most columns of tiles of a band.
     pub(super) band_columns: usize,
-    /// From one channel's tiles to the next's.
-    pub(super) pitch: usize,
-    /// The most output channels of a block, of which [`SECTION`] is a multiple.
-    pub(super) block_rows: usize,
-    lanes: usize,
 }
 
 impl Layout {
     /// For elements of type `T`.
     pub(super) fn new<T>(shape: &Conv2dShape, tile: Tile, isa: Isa) -> Self {
         let lanes = isa.lanes::<T>();
-        let block_rows = if isa.most_rows()[0] < 12 { 6 } else { 12 };
-        let (depth, maps) = (shape.in_channels() / shape.groups(), shape.out_channels() / shape.groups());
-        let [rows, columns] = shape.output().map(|size| size.div_ceil(tile.side()));
-        let depth_part = depth.div_ceil(depth.div_ceil(DEPTH_PART));
-        let bytes = tile.points() * (depth_part + maps.min(MAPS_PART)) * size_of::<T>();
-        let most = (BAND_BYTES / bytes).clamp(MIN_TILES, MAX_TILES);
-        let band_columns = columns.div_ceil(columns.div_ceil(most));
-        let best = |&a: &usize, &b: &usize| {
-            (Self::cost(a * band_columns, lanes) * b).cmp(&(Self::cost(b * band_columns, lanes) * a))
-        };
-        let band_rows = (1..=most / band_columns).rev().min_by(best).unwrap_or(1);
-        let pitch = staggered::<T>(band_rows * band_columns + lanes);
         let groups = shape.groups();
-        Self { tile, groups, depth, maps, depth_part, rows, columns, band_rows, band_columns, pitch, block_rows, lanes }
-    }
-
-    /// What a band of so many tiles costs: a pair of vectors 4, one alone 3, for it keeps the multipliers waiting.
-    fn cost(tiles: usize, lanes: usize) -> usize {
-        let vectors = tiles.div_ceil(lanes);
-        vectors / 2 * 4 + vectors % 2 * 3 + BAND_COST
+        let (depth, maps) = (shape.in_channels() / groups, shape.out_channels() / groups);
+        let [rows, columns] = shape.output().map(|size| size.div_ceil(tile.side()));
+        let of_tile = tile.points() * (depth + maps.min(SECTION)) * size_of::<T>();
+        let most = (BAND_BYTES / of_tile).clamp(MIN_TILES, MAX_TILES);
+        let band_columns = columns.div_ceil(columns.div_ceil(most));
+        let band_rows = most / band_columns;
+        Self { tile, groups, depth, maps, lanes, rows, columns, band_rows, band_columns }
     }
 
     /// Images that share a band, where there are so many.
@@ -93,74 +60,69 @@ impl Layout {
         self.band_rows.div_ceil(self.rows)
     }
 
-    /// Elements of the transformed kernels of a block of output channels, at one point.
-    pub(super) fn block_len<T>(&self) -> usize {
-        aligned::<T>(self.block_rows * self.depth)
+    /// Vectors of input channels of a group.
+    pub(super) fn vectors(&self) -> usize {
+        self.depth.div_ceil(self.lanes)
     }
 
-    /// Blocks of all output channels.
+    /// Blocks of output channels, two vectors each, of a group.
     pub(super) fn blocks(&self) -> usize {
-        self.groups * self.blocks_before(self.maps)
+        self.maps.div_ceil(2 * self.lanes)
     }
 
-    /// Blocks between two places where channels may be cut.
-    pub(super) fn blocks_of_unit(&self) -> usize {
-        self.blocks_before(if self.groups > 1 { self.maps } else { SECTION })
-    }
-
-    /// The output channels of a block: their group, and which of it.
-    pub(super) fn block(&self, index: usize) -> (usize, Range<usize>) {
-        let (per_group, of_section) = (self.blocks_before(self.maps), SECTION / self.block_rows);
-        let (group, index) = (index / per_group, index % per_group);
-        let first = index / of_section * SECTION;
-        let mut parts = even_parts(SECTION.min(self.maps - first), self.block_rows);
-        let part = parts.nth(index % of_section).unwrap_or(0..0);
-        (group, first + part.start..first + part.end)
+    /// The output channels of a block of a group, and how many fill its vectors.
+    pub(super) fn block(&self, index: usize) -> (Range<usize>, usize) {
+        let first = 2 * self.lanes * index;
+        let channels = first..self.maps.min(first + 2 * self.lanes);
+        let width = channels.len().next_multiple_of(self.lanes);
+        (channels, width)
     }
 
     /// The blocks of some output channels of a group, which begin at a multiple of [`SECTION`].
-    pub(super) fn blocks_within(&self, group: usize, channels: &Range<usize>) -> Range<usize> {
-        let first = group * self.blocks_before(self.maps);
-        first + self.blocks_before(channels.start)..first + self.blocks_before(channels.end)
+    pub(super) fn blocks_within(&self, channels: &Range<usize>) -> Range<usize> {
+        channels.start / (2 * self.lanes)..channels.end.div_ceil(2 * self.lanes)
     }
 
-    /// Blocks of the first `channels` of a group.
-    fn blocks_before(&self, channels: usize) -> usize {
-        channels / SECTION * (SECTION / self.block_rows) + (channels % SECTION).div_ceil(self.block_rows)
+    /// From one point's kernels of a block to the next's.
+    pub(super) fn kernels_plane<T>(&self) -> usize {
+        staggered::<T>(2 * self.lanes * self.depth)
     }
 
-    /// Elements of all transformed kernels.
-    pub(super) fn kernels_len<T>(&self) -> usize {
-        self.blocks() * self.tile.points() * self.block_len::<T>()
+    /// From one block's kernels to the next's.
+    pub(super) fn kernels_block<T>(&self) -> usize {
+        self.tile.points() * self.kernels_plane::<T>()
     }
 
-    /// A chunk of kernels, as they are and transformed.
-    pub(super) fn gathered_len(&self) -> usize {
-        (TAPS + self.tile.points()) * CHUNK
+    /// From one vector of input channels to the next of a point's inputs.
+    pub(super) fn inputs_pitch<T>(&self) -> usize {
+        staggered::<T>(self.band_rows * self.band_columns * self.lanes)
     }
 
     /// From one point's inputs to the next's.
     pub(super) fn inputs_plane<T>(&self) -> usize {
-        staggered::<T>(self.depth_part * self.pitch)
+        staggered::<T>(self.vectors() * self.inputs_pitch::<T>())
     }
 
-    /// From one point's products to the next's.
+    /// From one point's products of a block to the next's.
     pub(super) fn products_plane<T>(&self) -> usize {
-        staggered::<T>(self.maps.min(MAPS_PART) * self.pitch)
+        staggered::<T>(self.band_rows * self.band_columns * 2 * self.lanes)
     }
 
-    /// Elements under the tiles of a band in one channel, of one image.
-    pub(super) fn strip_len(&self) -> usize {
-        let pitch = self.band_columns * self.tile.side() + 2;
-        self.tile.strip_len(self.band_rows.min(self.rows), pitch, self.lanes)
+    /// From one block's products to the next's.
+    pub(super) fn products_block<T>(&self) -> usize {
+        self.tile.points() * self.products_plane::<T>()
     }
 
-    /// What a cell needs: inputs, products, and, one after the other, strips of images and rows of pixels.
-    pub(super) fn cell_lens<T>(&self) -> [usize; 3] {
-        let points = self.tile.points();
-        let pixels = self.tile.side() * self.tile.side() * self.pitch;
-        let shared = (TOGETHER * self.strip_len().max(pixels)).max(self.gathered_len());
-        [points * self.inputs_plane::<T>(), points * self.products_plane::<T>(), aligned::<T>(shared)]
+    /// What a cell needs: inputs, products, and, one after the other, room for turning kernels, and pixels.
+    pub(super) fn cell_lens<T: Scalar>(&self) -> [usize; 3] {
+        let (rows, columns, side) = (self.band_rows.min(self.rows), self.band_columns, self.tile.side());
+        let window = [rows * side + 2, columns * side + 2];
+        let turned = InputTransform::<T>::turned_len(window, self.lanes);
+        let pixels = OutputTransform::<T>::pixels_len(self.tile, [rows, columns], self.lanes);
+        let shared = turned.max(pixels).max(KernelTransform::<T>::turned_len(self.lanes));
+        let blocks = self.blocks().min(SECTION / (2 * self.lanes));
+        let inputs = self.tile.points() * self.inputs_plane::<T>();
+        [inputs, blocks * self.products_block::<T>(), aligned::<T>(shared)]
     }
 }
 
@@ -176,30 +138,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_follow_each_other_through_all_groups() {
-        let cases = [(1, 1), (1, 64), (1, 24), (3, 13), (2, 50)];
+    fn blocks_follow_each_other_through_a_group() {
+        let cases = [(1, 1), (1, 64), (1, 24), (3, 13), (2, 50), (1, 150)];
         for (isa, (groups, maps)) in Isa::available().flat_map(|isa| cases.map(|case| (isa, case))) {
             let shape = Conv2dShape::builder(groups, groups * maps, [9, 9], [3, 3]).groups(groups).build().unwrap();
             let layout = Layout::new::<f32>(&shape, Tile::Two, isa);
             let mut expected = 0;
             for index in 0..layout.blocks() {
-                let (group, channels) = layout.block(index);
-                assert_eq!(group * maps + channels.start, expected);
-                assert!((1..=layout.block_rows).contains(&channels.len()));
+                let (channels, width) = layout.block(index);
+                assert_eq!(channels.start, expected);
+                assert!([layout.lanes, 2 * layout.lanes].contains(&width));
+                assert!((1..=width).contains(&channels.len()) && channels.len() + layout.lanes > width);
                 expected += channels.len();
             }
-            assert_eq!(expected, groups * maps);
+            assert_eq!(expected, maps);
             for first in (0..maps).step_by(SECTION) {
-                let blocks = layout.blocks_within(groups - 1, &(first..maps));
-                assert_eq!(layout.block(blocks.start), (groups - 1, layout.block(blocks.start).1));
-                assert_eq!(layout.block(blocks.start).1.start, first);
-                assert_eq!(blocks.end, layout.blocks());
+                let blocks = layout.blocks_within(&(first..maps));
+                assert_eq!((layout.block(blocks.start).0.start, blocks.end), (first, layout.blocks()));
             }
         }
     }
 
     #[test]
-    fn bands_fill_their_vectors() {
+    fn bands_have_enough_tiles() {
         let of = |isa: Isa, channels: usize, size: usize| {
             let shape = Conv2dShape::builder(channels, channels, [size, size], [3, 3]).padding(1).build().unwrap();
             let layout = Layout::new::<f32>(&shape, Tile::Two, isa);
@@ -207,8 +168,7 @@ mod tests {
         };
         for isa in Isa::available() {
             for (rows, columns) in [of(isa, 64, 56), of(isa, 128, 28), of(isa, 256, 14), of(isa, 512, 7)] {
-                let (tiles, lanes) = (rows * columns, isa.lanes::<f32>());
-                assert!(tiles >= MIN_TILES && 8 * tiles >= 7 * tiles.next_multiple_of(lanes), "{rows} x {columns}");
+                assert!((MIN_TILES / 2..=MAX_TILES).contains(&(rows * columns)), "{rows} x {columns}");
             }
             assert!(of(isa, 8, 3000).1 <= MAX_TILES);
         }

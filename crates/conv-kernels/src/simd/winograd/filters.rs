@@ -7,7 +7,7 @@
 use super::super::Simd;
 use crate::Scalar;
 
-/// One dimension of a filter: its three transforms, on vectors whose lanes are tiles of their own.
+/// One dimension of a filter: its three transforms, lane by lane.
 pub(super) trait Filter<const M: usize, const N: usize> {
     /// `G g`.
     fn kernel<T: Scalar, S: Simd<T>>(simd: S, g: [S::Vector; 3]) -> [S::Vector; N];
@@ -17,16 +17,6 @@ pub(super) trait Filter<const M: usize, const N: usize> {
 
     /// `Aᵀ p`.
     fn output<T: Scalar, S: Simd<T>>(simd: S, p: [S::Vector; N]) -> [S::Vector; M];
-
-    /// Takes a row apart: the inputs of `LANES` tiles that begin `M` pixels apart, the first of them at `row`.
-    ///
-    /// # Safety
-    ///
-    /// `M · LANES + M` elements must be readable there.
-    unsafe fn split<T: Scalar, S: Simd<T>>(simd: S, row: *const T) -> [S::Vector; N];
-
-    /// Puts `LANES` tiles' outputs together: `M` vectors, side by side in the row.
-    fn join<T: Scalar, S: Simd<T>>(simd: S, outputs: [S::Vector; M]) -> [S::Vector; M];
 }
 
 /// `factor · a + b`.
@@ -39,30 +29,6 @@ fn plus<T: Scalar, S: Simd<T>>(simd: S, factor: f64, a: S::Vector, b: S::Vector)
 #[inline(always)]
 fn times<T: Scalar, S: Simd<T>>(simd: S, factor: f64, a: S::Vector) -> S::Vector {
     simd.mul(simd.splat(T::of(factor)), a)
-}
-
-/// The even and the odd elements of a row.
-///
-/// # Safety
-///
-/// `2 · LANES` elements must be readable there.
-#[inline(always)]
-unsafe fn pairs<T: Scalar, S: Simd<T>>(simd: S, row: *const T) -> (S::Vector, S::Vector) {
-    // SAFETY: the caller promises them.
-    unsafe { simd.deinterleave(simd.load(row), simd.load(row.add(S::LANES))) }
-}
-
-/// Every fourth element of a row: from the first, the second, the third and the fourth on.
-///
-/// # Safety
-///
-/// `4 · LANES` elements must be readable there.
-#[inline(always)]
-unsafe fn fours<T: Scalar, S: Simd<T>>(simd: S, row: *const T) -> [S::Vector; 4] {
-    // SAFETY: the caller promises them.
-    let ((even, odd), (later_even, later_odd)) = unsafe { (pairs(simd, row), pairs(simd, row.add(2 * S::LANES))) };
-    let ((first, third), (second, fourth)) = (simd.deinterleave(even, later_even), simd.deinterleave(odd, later_odd));
-    [first, second, third, fourth]
 }
 
 /// F(2, 3) on the points 0, 1, -1, ∞. The halves that it needs are in `Aᵀ`, where the numbers that they halve are even
@@ -92,19 +58,6 @@ impl Filter<2, 4> for F2 {
     fn output<T: Scalar, S: Simd<T>>(simd: S, [p0, p1, p2, p3]: [S::Vector; 4]) -> [S::Vector; 2] {
         let half = simd.splat(T::of(0.5));
         [simd.mul_add(half, simd.add(p1, p2), p0), simd.mul_add(half, simd.sub(p1, p2), p3)]
-    }
-
-    #[inline(always)]
-    unsafe fn split<T: Scalar, S: Simd<T>>(simd: S, row: *const T) -> [S::Vector; 4] {
-        // SAFETY: the caller promises `2 · LANES + 2` elements.
-        let ((d0, d1), (d2, d3)) = unsafe { (pairs(simd, row), pairs(simd, row.add(2))) };
-        [d0, d1, d2, d3]
-    }
-
-    #[inline(always)]
-    fn join<T: Scalar, S: Simd<T>>(simd: S, [even, odd]: [S::Vector; 2]) -> [S::Vector; 2] {
-        let (first, second) = simd.interleave(even, odd);
-        [first, second]
     }
 }
 
@@ -160,19 +113,5 @@ impl Filter<4, 6> for F4 {
             plus::<T, S>(simd, 4.0, p4, plus::<T, S>(simd, 0.25, p3, sum)),
             simd.add(plus::<T, S>(simd, -8.0, p4, plus::<T, S>(simd, 0.125, p3, difference)), p5),
         ]
-    }
-
-    #[inline(always)]
-    unsafe fn split<T: Scalar, S: Simd<T>>(simd: S, row: *const T) -> [S::Vector; 6] {
-        // SAFETY: the caller promises `4 · LANES + 4` elements.
-        let ([d0, d1, d2, d3], [d4, d5, ..]) = unsafe { (fours(simd, row), fours(simd, row.add(4))) };
-        [d0, d1, d2, d3, d4, d5]
-    }
-
-    #[inline(always)]
-    fn join<T: Scalar, S: Simd<T>>(simd: S, [y0, y1, y2, y3]: [S::Vector; 4]) -> [S::Vector; 4] {
-        let ((e0, e1), (o0, o1)) = (simd.interleave(y0, y2), simd.interleave(y1, y3));
-        let ((a, b), (c, d)) = (simd.interleave(e0, o0), simd.interleave(e1, o1));
-        [a, b, c, d]
     }
 }

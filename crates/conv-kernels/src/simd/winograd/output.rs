@@ -1,0 +1,109 @@
+//! Pixels from products.
+
+use ndarray::{ArrayViewMut2, Axis, Slice};
+
+use super::super::tiles::activate;
+use super::squares::{from_lanes, lanes_len};
+use super::{F2, F4, Filter, Tile, in_two_dimensions, with_filter};
+use crate::simd::{MAX_VECTOR, Op, Simd};
+use crate::{Activation, Scalar};
+
+/// `σ(Aᵀ p A + b)`: the pixels of some rows of tiles, lanes are output channels.
+pub(crate) struct OutputTransform<'a, T> {
+    pub(crate) tile: Tile,
+    /// `M (point, tile, output channel)`.
+    pub(crate) products: &'a [T],
+    /// From one point to the next.
+    pub(crate) plane: usize,
+    /// From one tile to the next: one or two whole vectors.
+    pub(crate) width: usize,
+    /// Rows and columns of tiles.
+    pub(crate) tiles: [usize; 2],
+    /// One number an output channel, or nothing.
+    pub(crate) bias: Option<&'a [T]>,
+    /// σ, where a vector can do it; the others are left to the caller.
+    pub(crate) activation: Activation,
+    /// Room for the pixels before they are turned, [`OutputTransform::pixels_len`].
+    pub(crate) pixels: &'a mut [T],
+    /// The feature maps, one a row: no more than `width`.
+    pub(crate) maps: ArrayViewMut2<'a, T>,
+    /// Lines and columns that the tiles have of the maps: other pixels of the last ones are left out.
+    pub(crate) window: [usize; 2],
+    /// Where these begin in a map, and how far apart its lines are.
+    pub(crate) first: usize,
+    pub(crate) line_pitch: usize,
+}
+
+impl<T: Scalar> Op<T> for OutputTransform<'_, T> {
+    #[inline(always)]
+    fn eval<S: Simd<T>>(mut self, simd: S) {
+        let ([rows, columns], side) = (self.tiles, self.tile.side());
+        let read = (self.tile.points() - 1) * self.plane + rows * columns * self.width;
+        assert!(read <= self.products.len(), "products at all points");
+        assert!(Self::pixels_len(self.tile, self.tiles, S::LANES) <= self.pixels.len(), "room for all pixels");
+        assert!(self.window[0] <= rows * side && self.window[1] <= columns * side, "all pixels are in tiles");
+        assert!(self.maps.nrows() <= self.width && self.width.is_multiple_of(S::LANES), "whole vectors for all maps");
+        for first in (0..self.maps.nrows()).step_by(S::LANES) {
+            with_filter!(self.tile, self.transform::<S>(simd, first));
+            self.turn(simd, first);
+        }
+    }
+}
+
+impl<T: Scalar> OutputTransform<'_, T> {
+    /// Elements of the room for pixels.
+    pub(crate) const fn pixels_len(tile: Tile, [rows, columns]: [usize; 2], lanes: usize) -> usize {
+        let side = tile.side();
+        rows * side * columns * side * lanes + lanes_len(0, lanes)
+    }
+
+    /// The vector of output channels from `first` on.
+    #[inline(always)]
+    fn transform<S: Simd<T>, F: Filter<M, N>, const M: usize, const N: usize>(&mut self, simd: S, first: usize) {
+        let count = S::LANES.min(self.maps.nrows() - first);
+        let mut bias = [T::ZERO; MAX_VECTOR];
+        if let Some(all) = self.bias {
+            bias[..count].copy_from_slice(&all[first..first + count]);
+        }
+        // SAFETY: no vector has more than `MAX_VECTOR` lanes.
+        let bias = unsafe { simd.load(bias.as_ptr()) };
+        let ([rows, columns], line_len) = (self.tiles, self.window[1]);
+        for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
+            let products = self.products[(row * columns + column) * self.width + first..].as_ptr();
+            let mut square = [[simd.splat(T::ZERO); N]; N];
+            for point in 0..N * N {
+                // SAFETY: `eval` has checked that there are whole vectors of all tiles at all `N · N` points.
+                square[point / N][point % N] = unsafe { simd.load(products.add(point * self.plane)) };
+            }
+            let mut pixels = in_two_dimensions!(simd, F::output::<T, S>, square, N => M);
+            for row in 0..M {
+                for column in 0..M {
+                    pixels[row][column] = simd.add(pixels[row][column], bias);
+                }
+            }
+            activate(simd, self.activation, &mut pixels);
+            for line in 0..M {
+                for index in 0..M {
+                    if column * M + index < line_len {
+                        let at = ((row * M + line) * line_len + column * M + index) * S::LANES;
+                        // SAFETY: `eval` has checked that there is room for all pixels of all tiles.
+                        unsafe { simd.store(pixels[line][index], self.pixels.as_mut_ptr().add(at)) };
+                    }
+                }
+            }
+        }
+    }
+
+    /// The pixels of these channels into their maps.
+    #[inline(always)]
+    fn turn<S: Simd<T>>(&mut self, simd: S, first: usize) {
+        let ([lines, width], end) = (self.window, self.maps.nrows().min(first + S::LANES));
+        let mut maps = self.maps.slice_axis_mut(Axis(0), Slice::from(first..end));
+        // Lines side by side are one.
+        let (runs, len) = if width == self.line_pitch { (1, lines * width) } else { (lines, width) };
+        for run in 0..runs {
+            let place = [self.first + run * self.line_pitch, len];
+            from_lanes(simd, &self.pixels[run * len * S::LANES..], place, &mut maps);
+        }
+    }
+}

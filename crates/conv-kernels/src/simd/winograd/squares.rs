@@ -1,0 +1,121 @@
+//! Rows of pixels or weights of several channels, turned into vectors with a lane for each channel, and back.
+//!
+//! Squares of as many rows and columns as a vector has lanes are transposed. The last one begins earlier, and overlaps;
+//! what is less than a square goes through a corner of its own.
+
+use ndarray::ArrayViewMut2;
+
+use super::super::{MAX_VECTOR, Simd};
+use crate::Scalar;
+
+/// Room that [`to_lanes`] needs for so many columns.
+pub(super) const fn lanes_len(columns: usize, lanes: usize) -> usize {
+    (if columns > lanes { columns } else { lanes }) * lanes
+}
+
+/// `to[column · LANES + row] = from[row · pitch + column]` for as many rows as a vector has lanes, or fewer: then there
+/// are zeros in the other lanes. Leavings may follow the last of less than `LANES` columns.
+#[inline(always)]
+pub(super) fn to_lanes<T: Scalar, S: Simd<T>>(
+    simd: S,
+    from: &[T],
+    pitch: usize,
+    [rows, columns]: [usize; 2],
+    to: &mut [T],
+) {
+    assert!((1..=S::LANES).contains(&rows) && columns > 0, "a vector of rows, or less");
+    assert!((rows - 1) * pitch + columns <= from.len(), "all rows are there");
+    assert!(lanes_len(columns, S::LANES) <= to.len(), "room for whole squares");
+    let readable = (S::LANES - 1) * pitch + columns.max(S::LANES) <= from.len();
+    let mut corner = [T::ZERO; MAX_VECTOR * MAX_VECTOR];
+    for first in (0..columns).step_by(S::LANES) {
+        let first = first.min(columns.saturating_sub(S::LANES));
+        let to = to[first * S::LANES..].as_mut_ptr();
+        if rows == S::LANES && readable {
+            // SAFETY: `LANES` elements from `first` on can be read in all rows, and there is room for a square.
+            unsafe { simd.transpose(from.as_ptr().add(first), pitch, to, S::LANES) };
+            continue;
+        }
+        let count = columns.min(S::LANES);
+        for row in 0..rows {
+            corner[row * S::LANES..][..count].copy_from_slice(&from[row * pitch + first..][..count]);
+        }
+        // SAFETY: the corner holds the largest square there is; the room as above.
+        unsafe { simd.transpose(corner.as_ptr(), S::LANES, to, S::LANES) };
+    }
+}
+
+/// `to[row][first + column] = from[column · LANES + row]` for so many columns, and all rows: at most `LANES`.
+#[inline(always)]
+pub(super) fn from_lanes<T: Scalar, S: Simd<T>>(
+    simd: S,
+    from: &[T],
+    [first, columns]: [usize; 2],
+    to: &mut ArrayViewMut2<'_, T>,
+) {
+    let (rows, len) = to.dim();
+    assert!((1..=S::LANES).contains(&rows) && first + columns <= len, "room for all rows");
+    assert!(lanes_len(columns, S::LANES) <= from.len(), "whole squares");
+    assert!(len == 1 || to.strides()[1] == 1, "rows are contiguous");
+    let mut corner = [T::ZERO; MAX_VECTOR * MAX_VECTOR];
+    for column in (0..columns).step_by(S::LANES) {
+        let column = column.min(columns.saturating_sub(S::LANES));
+        let from = from[column * S::LANES..].as_ptr();
+        if rows == S::LANES && columns >= S::LANES {
+            let pitch = to.strides()[0];
+            // SAFETY: `LANES` columns follow in all `LANES` rows, and a whole square can be read.
+            unsafe { simd.transpose(from, S::LANES, to.as_mut_ptr().add(first + column), pitch as usize) };
+            continue;
+        }
+        // SAFETY: the corner holds the largest square there is; reading as above.
+        unsafe { simd.transpose(from, S::LANES, corner.as_mut_ptr(), S::LANES) };
+        for row in 0..rows {
+            for lane in 0..columns.min(S::LANES) {
+                to[[row, first + column + lane]] = corner[row * S::LANES + lane];
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, s};
+
+    use super::*;
+    use crate::simd::{Isa, Op};
+
+    /// Both ways, for squares and for less, with and without something behind the last row.
+    struct Check;
+
+    impl Op<f32> for Check {
+        #[inline(always)]
+        fn eval<S: Simd<f32>>(self, simd: S) {
+            let lanes = S::LANES;
+            for (rows, columns) in (1..=lanes).flat_map(|rows| (1..=3 * lanes).map(move |columns| (rows, columns))) {
+                for (gap, behind) in [(0, 0), (3, 0), (3, 2 * lanes)] {
+                    let pitch = columns + gap;
+                    let from: Vec<f32> = (1..=(rows - 1) * pitch + columns + behind).map(|n| n as f32).collect();
+                    let mut turned = vec![f32::NAN; lanes_len(columns, lanes)];
+                    to_lanes(simd, &from, pitch, [rows, columns], &mut turned);
+                    for (column, vector) in turned.chunks(lanes).take(columns).enumerate() {
+                        let expected = (0..lanes).map(|row| if row < rows { from[row * pitch + column] } else { 0.0 });
+                        assert!(vector.iter().copied().eq(expected), "column {column} of {rows} x {columns}");
+                    }
+                    let mut back = Array2::from_elem((rows, pitch + 2), -1.0);
+                    from_lanes(simd, &turned, [1, columns], &mut back.view_mut());
+                    for (row, back) in back.rows().into_iter().enumerate() {
+                        assert_eq!(back.slice(s![1..=columns]).to_vec(), from[row * pitch..][..columns]);
+                        assert!(back[0] == -1.0 && back.iter().skip(columns + 1).all(|&number| number == -1.0));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_become_lanes_and_rows_again() {
+        for isa in Isa::available() {
+            <f32 as Scalar>::run(isa, Check);
+        }
+    }
+}
