@@ -96,7 +96,7 @@ pub(crate) fn serial<T: Scalar>(
     } else {
         (a, b, c)
     };
-    let len = scratch_len(&a, b.len_of(Axis(0)) * b.len_of(Axis(2)));
+    let len = scratch_len(isa, &a, b.len_of(Axis(0)) * b.len_of(Axis(2)));
     T::with_scratch(len, |scratch| T::run(isa, Product { alpha, a, b, add, c, scratch }));
 }
 

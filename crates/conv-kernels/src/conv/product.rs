@@ -8,7 +8,7 @@
 //!
 //! Output pixels are taken block by block: several images where these are small, a strip of one image's pixels where
 //! it is large, so that the column matrix of a block stays in the cache. A 1x1 kernel needs no column matrix: the
-//! image is one, and all images of a cell are a block.
+//! image is one.
 //!
 //! An element of a product depends on its own row and column alone, so the bits of one image do not depend on its
 //! company. Where the order of additions does depend on the blocks (the input gradient), these follow from the shape.
@@ -27,6 +27,9 @@ use crate::{Algorithm, Conv2dShape, Epilogue, Scalar};
 
 /// Bytes that a block's column matrix may take.
 const BLOCK_BYTES: usize = 1 << 20;
+
+/// Bytes of a block's output where there is no column matrix: what is still in the cache when bias and activation follow.
+const OUTPUT_BYTES: usize = 512 << 10;
 
 /// A block has at least this many columns where there are so many: narrower products spend their time in packing.
 const MIN_COLUMNS: usize = 64;
@@ -65,10 +68,15 @@ impl<'a> Product<'a> {
         (BLOCK_BYTES / self.shape.taps().saturating_mul(size_of::<T>()) / 16 * 16).max(MIN_COLUMNS)
     }
 
-    /// The blocks of `images`, of which each has the pixels `run`.
-    fn blocks<T>(&self, images: Range<usize>, run: Range<usize>) -> impl Iterator<Item = Block> + use<T> {
-        let most = if self.pointwise { usize::MAX } else { self.columns::<T>() };
-        blocks(images, run.clone(), most / run.len(), most)
+    /// The blocks of `images`, of which each has the pixels `run`: of about `most` columns, unless they have a column
+    /// matrix.
+    fn blocks<T>(&self, images: Range<usize>, run: Range<usize>, most: usize) -> impl Iterator<Item = Block> + use<T> {
+        let (together, strip) = if self.pointwise {
+            (most.div_ceil(run.len()), most)
+        } else {
+            (self.columns::<T>() / run.len(), self.columns::<T>())
+        };
+        blocks(images, run, together, strip)
     }
 
     /// Images, and pixels of each, in a block of a sum over pixels: the most.
@@ -137,7 +145,8 @@ impl<'a> Product<'a> {
         grid(whole, cuts, self.block_len::<T>(), &|cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
             let Cell { view: mut y, start: [first_image, first_map, first_pixel], scratch } = cell;
             let (images, channels, pixels) = y.dim();
-            for (images, pixels) in self.blocks::<T>(0..images, 0..pixels) {
+            let most = (OUTPUT_BYTES / (channels * size_of::<T>())).max(ENOUGH_COLUMNS);
+            for (images, pixels) in self.blocks::<T>(0..images, 0..pixels, most) {
                 for (group, within) in groups_within(first_map..first_map + channels, maps) {
                     let shifted = (shift(&images, first_image), shift(&pixels, first_pixel));
                     let columns = self.columns_of(x, group, &shifted, scratch);
@@ -167,7 +176,7 @@ impl<'a> Product<'a> {
             if !self.pointwise {
                 dx.fill(T::ZERO);
             }
-            for (images, pixels) in self.blocks::<T>(0..images, 0..self.shape.out_pixels()) {
+            for (images, pixels) in self.blocks::<T>(0..images, 0..self.shape.out_pixels(), usize::MAX) {
                 for (group, within) in groups_within(first_channel..first_channel + channels, depth) {
                     let of_group = group * maps..(group + 1) * maps;
                     let dy = self.gradients_of(dy, of_group.clone(), &(shift(&images, first_image), pixels.clone()));
@@ -277,9 +286,8 @@ impl<'a> Product<'a> {
 
 /// Images, as many as `together`, at most, and pixels of `run`, at most `strip`.
 fn blocks(images: Range<usize>, run: Range<usize>, together: usize, strip: usize) -> impl Iterator<Item = Block> {
-    let together = together.clamp(1, images.len().max(1));
-    images.clone().step_by(together).flat_map(move |image| {
-        let images = image..images.end.min(image + together);
+    even_parts(images.len(), together.max(1)).flat_map(move |some| {
+        let images = shift(&some, images.start);
         even_parts(run.len(), strip).map(move |part| (images.clone(), shift(&part, run.start)))
     })
 }

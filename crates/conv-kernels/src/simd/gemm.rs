@@ -22,8 +22,8 @@ use std::ops::Range;
 
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3};
 
-use super::tiles::{MAX_ROWS, even_parts, wide_rows, with_rows};
-use super::{MAX_VECTOR, Op, Simd};
+use super::tiles::{MAX_ROWS, even_parts, most_rows, wide_rows, with_rows};
+use super::{Isa, MAX_VECTOR, Op, Simd};
 use crate::Scalar;
 
 /// The deepest part of k for 16 registers: a panel of vectors of 32 bytes has 16 KiB then, half of the first cache. More
@@ -35,9 +35,6 @@ const MAX_DEPTH: usize = depth(32);
 
 /// The most elements of a panel, and what may be stored beyond it.
 const PANEL: usize = (MAX_DEPTH * 2 + 1) * MAX_VECTOR;
-
-/// Elements of some squares of A side by side, as many rows as a tile has, and what may be read beyond them.
-const SQUARES: usize = MAX_VECTOR * (MAX_VECTOR + 1);
 
 /// Depth of a part where B is read in place: about as many streams as a CPU follows.
 const STREAMS: usize = 16;
@@ -56,9 +53,9 @@ const fn depth(registers: usize) -> usize {
     DEPTH / 16 * registers
 }
 
-/// Elements between the copies of two tiles of A: beyond each up to a vector may be stored.
-const fn tile_pitch<T, S: Simd<T>>() -> usize {
-    wide_rows::<T, S>() * depth(S::REGISTERS) + MAX_VECTOR
+/// Elements of the copy of a tile of A: its columns, in whole vectors.
+const fn tile_len(registers: usize, lanes: usize) -> usize {
+    most_rows(registers)[0].next_multiple_of(lanes) * depth(registers)
 }
 
 /// `C ← α A B`, or `C ← α A B + C`, for each of several B and C.
@@ -105,9 +102,14 @@ struct At {
 }
 
 /// Elements of scratch that a product needs, with `columns` of all B together.
-pub(crate) fn scratch_len<T>(a: &ArrayView2<'_, T>, columns: usize) -> usize {
-    let rows = BLOCK.min(a.nrows()) + MAX_ROWS;
-    PANEL + if copies(a, columns) { rows * (MAX_DEPTH + MAX_VECTOR) } else { 0 }
+pub(crate) fn scratch_len<T>(isa: Isa, a: &ArrayView2<'_, T>, columns: usize) -> usize {
+    needs(isa.registers(), isa.lanes::<T>(), a, columns)
+}
+
+#[inline(always)]
+fn needs<T>(registers: usize, lanes: usize, a: &ArrayView2<'_, T>, columns: usize) -> usize {
+    let tiles = if copies(a, columns) { BLOCK.min(a.nrows()).div_ceil(most_rows(registers)[0]) } else { 0 };
+    PANEL + tiles * tile_len(registers, lanes)
 }
 
 /// Whether a copy of A pays for itself.
@@ -125,7 +127,7 @@ impl<T: Scalar> Op<T> for Product<'_, T> {
         assert_eq!(self.c.dim(), (matrices, m, n), "C has the rows of A and the columns of B");
         let columns = matrices * n;
         let copies = copies(&self.a, columns);
-        assert!(scratch.len() >= scratch_len(&self.a, columns), "room for copies");
+        assert!(scratch.len() >= needs(S::REGISTERS, S::LANES, &self.a, columns), "room for copies");
         if columns == 0 {
             return;
         }
@@ -169,64 +171,56 @@ impl<T: Scalar> Product<'_, T> {
         Place { first, row, column }
     }
 
-    /// Copies a part of A, tile by tile, `(k, row)` each; a few columns of all tiles at a time, so that a cache line that
-    /// two tiles share is still there for the second.
+    /// Copies a part of A, tile by tile, `(k, row)` each, in whole vectors of rows; a few columns of all tiles at a time, so
+    /// that a cache line that two tiles share is still there for the second.
     #[inline(always)]
     fn copy_a<S: Simd<T>>(&self, simd: S, at: At, block: &mut [T]) {
-        let most = wide_rows::<T, S>();
-        let mut squares = [T::ZERO; SQUARES];
         let depth = at.depth.min(S::LANES);
         for first in (0..at.depth).step_by(S::LANES) {
             // The last columns begin earlier where the part is no multiple.
             let first = first.min(at.depth - depth);
-            for (tile, copy) in even_parts(at.rows, most).zip(block.chunks_mut(tile_pitch::<T, S>())) {
-                let rows = tile.len();
-                let at = At { row: at.row + tile.start, rows, k: at.k + first, depth, ..at };
-                let (above, width) = (self.turn_a(simd, at, &mut squares), rows.next_multiple_of(S::LANES));
-                let copy = &mut copy[first * rows..];
-                assert!(copy.len() >= (depth - 1) * rows + width && squares.len() >= depth * width + above, "room");
-                for k in 0..depth {
-                    for lane in (0..rows).step_by(S::LANES) {
-                        // SAFETY: asserted above. What is stored beyond a row of the copy is replaced by the next row.
-                        unsafe {
-                            let column = simd.load(squares.as_ptr().add(k * width + above + lane));
-                            simd.store(column, copy.as_mut_ptr().add(k * rows + lane));
-                        }
+            let copies = block.chunks_exact_mut(tile_len(S::REGISTERS, S::LANES));
+            for (tile, copy) in even_parts(at.rows, wide_rows::<T, S>()).zip(copies) {
+                let part = At { row: at.row + tile.start, rows: tile.len(), k: at.k + first, depth, ..at };
+                let width = part.rows.next_multiple_of(S::LANES);
+                self.copy_square(simd, part, &mut copy[first * width..(first + depth) * width]);
+            }
+        }
+    }
+
+    /// Copies a few columns of one tile, at most as many as a vector has lanes.
+    #[inline(always)]
+    fn copy_square<S: Simd<T>>(&self, simd: S, at: At, copy: &mut [T]) {
+        let width = at.rows.next_multiple_of(S::LANES);
+        assert!(at.depth <= S::LANES && copy.len() == at.depth * width, "room for whole vectors of rows");
+        let top = at.row - self.above(at, width);
+        let a = self.place_of_a(At { row: top, ..at });
+        let whole = self.a.nrows() >= width;
+        for row in (0..width).step_by(S::LANES) {
+            let from = a.first.wrapping_offset(row as isize * a.row);
+            let to = copy[row..].as_mut_ptr();
+            if whole && a.column == 1 && a.row > 0 && at.depth == S::LANES {
+                // SAFETY: A has these rows and columns, as many as lanes, and the copy has room for all.
+                unsafe { simd.transpose(from, a.row as usize, to, width) };
+            } else if whole && a.row == 1 {
+                for k in 0..at.depth {
+                    // SAFETY: as above.
+                    unsafe { simd.store(simd.load(from.wrapping_offset(k as isize * a.column)), to.add(k * width)) };
+                }
+            } else {
+                for (k, row) in (0..at.depth).flat_map(|k| (row..row + S::LANES).map(move |row| (k, row))) {
+                    if let Some(&a) = self.a.get([top + row, at.k + k]) {
+                        copy[k * width + row] = a;
                     }
                 }
             }
         }
     }
 
-    /// Writes rows of A, at most a vector long, as columns, in whole vectors. Answers how many rows above are there too.
+    /// How many rows above a tile are copied with it: near the end of A, they make whole vectors.
     #[inline(always)]
-    fn turn_a<S: Simd<T>>(&self, simd: S, at: At, squares: &mut [T; SQUARES]) -> usize {
-        let width = at.rows.next_multiple_of(S::LANES);
-        assert!(at.depth <= S::LANES && S::LANES * width <= squares.len(), "room for all squares");
-        let a = self.place_of_a(at);
-        // Near the end of A, rows above make whole vectors.
-        let above = (at.row + width).saturating_sub(self.a.nrows());
-        let (whole, first) = (above <= at.row, a.first.wrapping_offset(-(above as isize) * a.row));
-        if whole && a.column == 1 && a.row > 0 && at.depth == S::LANES {
-            for row in (0..width).step_by(S::LANES) {
-                let from = first.wrapping_offset(row as isize * a.row);
-                // SAFETY: these rows lie in A, as many as lanes, and as many columns; the squares have room.
-                unsafe { simd.transpose(from, a.row as usize, squares.as_mut_ptr().add(row), width) };
-            }
-            return above;
-        }
-        if whole && a.row == 1 {
-            for (k, row) in (0..at.depth).flat_map(|k| (0..width).step_by(S::LANES).map(move |row| (k, row))) {
-                let from = first.wrapping_offset(k as isize * a.column + row as isize);
-                // SAFETY: as above.
-                unsafe { simd.store(simd.load(from), squares.as_mut_ptr().add(k * width + row)) };
-            }
-            return above;
-        }
-        for (k, row) in (0..at.depth).flat_map(|k| (0..at.rows).map(move |row| (k, row))) {
-            squares[k * width + row] = self.a[[at.row + row, at.k + k]];
-        }
-        0
+    fn above(&self, at: At, width: usize) -> usize {
+        at.row - at.row.min(self.a.nrows().saturating_sub(width))
     }
 
     /// `N` vectors of all rows of C, over a part of k. Answers `N`.
@@ -248,13 +242,13 @@ impl<T: Scalar> Product<'_, T> {
             self.pack::<S, N>(simd, at, &columns, panel);
             Strip { first: panel.as_ptr(), row: (N * S::LANES) as isize, starts: side_by_side(S::LANES) }
         };
-        let most = wide_rows::<T, S>();
-        for (index, tile) in even_parts(at.rows, most).enumerate() {
+        for (index, tile) in even_parts(at.rows, wide_rows::<T, S>()).enumerate() {
             let at = At { row: at.row + tile.start, rows: tile.len(), ..at };
             let a = match copy {
                 Some(copy) => {
-                    let first = copy[index * tile_pitch::<T, S>()..].as_ptr();
-                    Place { first, row: 1, column: at.rows as isize }
+                    let width = at.rows.next_multiple_of(S::LANES);
+                    let first = index * tile_len(S::REGISTERS, S::LANES) + self.above(at, width);
+                    Place { first: copy[first..].as_ptr(), row: 1, column: width as isize }
                 }
                 None => self.place_of_a(at),
             };
@@ -502,8 +496,9 @@ unsafe fn multiply<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
         };
     }
     // Distances that are known, those of a copy, need no registers.
-    if [a.row, a.column] == [1, R as isize] {
-        steps!(1, R as isize)
+    let width = const { R.next_multiple_of(S::LANES) as isize };
+    if [a.row, a.column] == [1, width] {
+        steps!(1, width)
     } else {
         steps!(a.row, a.column)
     }
@@ -517,10 +512,9 @@ unsafe fn multiply<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array2, Axis, s};
+    use ndarray::{Array2, Array3, Axis, s};
 
     use super::*;
-    use crate::simd::Isa;
 
     /// `C ← A B (+ C)` by one chain an element.
     fn chains<T: Scalar>(fused: bool, a: ArrayView2<'_, T>, b: ArrayView2<'_, T>, start: &Array2<T>) -> Array2<T> {
@@ -553,7 +547,7 @@ mod tests {
                     }
                     let mut c = store.slice_mut(s![1..=m, 1..=n]);
                     c.assign(&start.mapv(|value| if add { value } else { T::nan() }));
-                    let mut scratch = vec![T::nan(); scratch_len(&a, n)];
+                    let mut scratch = vec![T::nan(); scratch_len(isa, &a, n)];
                     let (b3, c3) = (b.insert_axis(Axis(0)), c.view_mut().insert_axis(Axis(0)));
                     T::run(isa, Product { alpha: T::one(), a, b: b3, add, c: c3, scratch: &mut scratch });
                     assert_eq!(c, chains(isa.is_fast(), a, b, &start), "{m}x{k}x{n}, {}", isa.name());
@@ -578,6 +572,36 @@ mod tests {
             check::<f32>(isa, 260, 30, 70);
             check::<f32>(isa, 40, 300, 290);
             check::<f64>(isa, 260, 30, 70);
+        }
+    }
+
+    #[test]
+    fn matrices_side_by_side_are_products_of_their_own() {
+        let canary = -777.0;
+        for isa in Isa::available() {
+            for (count, m, k, n) in [(3, 7, 20, 1), (5, 20, 30, 7), (2, 1, 9, 16), (4, 29, 300, 49), (7, 15, 40, 20)] {
+                let a = numbers::<f32>(m, k);
+                // Rows of B without gaps, with gaps, and transposed.
+                let fill = |a, b, c| numbers(a * b, c).into_shape_with_order((a, b, c)).unwrap();
+                let (dense, wide, turned) = (fill(count, k, n), fill(count, k, n + 3), fill(count, n, k));
+                let turned = turned.view().permuted_axes([0, 2, 1]);
+                for b in [dense.view(), wide.slice(s![.., .., 1..=n]), turned] {
+                    for add in [false, true] {
+                        let mut store = Array3::from_elem((count, m + 2, n + 2), canary);
+                        let mut c = store.slice_mut(s![.., 1..=m, 1..=n]);
+                        c.fill(if add { 0.5 } else { f32::NAN });
+                        let start = Array2::from_elem((m, n), if add { 0.5 } else { 0.0 });
+                        let mut scratch = vec![f32::NAN; scratch_len(isa, &a.view(), count * n)];
+                        let (a, c3) = (a.view(), c.view_mut());
+                        f32::run(isa, Product { alpha: 1.0, a, b, add, c: c3, scratch: &mut scratch });
+                        for (b, c) in b.outer_iter().zip(c.outer_iter()) {
+                            assert_eq!(c, chains(isa.is_fast(), a, b, &start), "{count} of {m}x{k}x{n}");
+                        }
+                        c.fill(canary);
+                        assert!(store.iter().all(|&value| value == canary), "{count} of {m}x{k}x{n}: written beyond C");
+                    }
+                }
+            }
         }
     }
 }
