@@ -8,7 +8,7 @@ pub(crate) mod winograd;
 
 use std::ops::Range;
 
-use ndarray::{ArrayViewMut2, ArrayViewMut3, Axis};
+use ndarray::{ArrayViewMut2, ArrayViewMut3, Axis, s};
 
 use crate::scratch::aligned;
 use crate::simd::rows::sum_row;
@@ -117,13 +117,13 @@ impl Partials {
     ) -> &'s [T] {
         let (partials, cells) = scratch.split_at_mut(aligned::<T>(self.len()));
         let partials = &mut partials[..self.len()];
-        partials.fill(T::ZERO);
 
         let [rows, row] = self.rows;
         let dim = [self.lanes, rows, row];
         let cuts = Cuts::new(self.cells, dim, [1, self.unit, row], [0, 1, 2]);
         let whole = Cell::whole(view3(dim, partials), cells);
         grid(whole, cuts, self.cell_len, &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
+            cell.view.fill(T::ZERO);
             for (lane, partial) in (cell.start[0]..).zip(cell.view.axis_iter_mut(Axis(0))) {
                 let first = |lane: usize| lane * self.blocks / self.lanes;
                 work(first(lane)..first(lane + 1), cell.start[1], partial, cell.scratch);
@@ -138,16 +138,19 @@ impl Partials {
 /// Adds rows of `len` elements in pairs, then pairs of pairs, and so on into the first.
 fn add_tree<T: Scalar>(rows: &mut [T], len: usize) {
     let count = rows.len() / len;
-    let mut step = 1;
-    while step < count {
-        for pair in rows.chunks_mut(2 * step * len) {
-            if let Some((first, second)) = pair.split_at_mut_checked(step * len) {
-                let second = &second[..second.len().min(len)];
-                add(&mut first[..second.len()], second);
+    let cuts = Cuts::new(lanes((READ * rows.len()) as u64), [1, count, len], [1, count, LINE], [2, 0, 1]);
+    let whole = Cell::whole(view3([1, count, len], rows), &mut [][..]);
+    grid(whole, cuts, 0, &|cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
+        let mut rows = cell.view.index_axis_move(Axis(0), 0);
+        let mut step = 1;
+        while step < count {
+            for first in (0..count - step).step_by(2 * step) {
+                let (mut to, from) = rows.multi_slice_mut((s![first, ..], s![first + step, ..]));
+                to += &from;
             }
+            step *= 2;
         }
-        step *= 2;
-    }
+    });
 }
 
 /// `to += from`.
@@ -156,6 +159,9 @@ pub(crate) fn add<T: Scalar>(to: &mut [T], from: &[T]) {
         *to += from;
     }
 }
+
+/// Sums are cut between threads at multiples of this: whole cache lines.
+const LINE: usize = 16;
 
 /// Reading an element takes as long as this many multiply-adds, for the cutting of work.
 const READ: usize = 16;

@@ -1,6 +1,6 @@
 //! The matrix product, on all threads.
 
-use ndarray::{ArrayRef2, ArrayView2, ArrayViewMut2, Axis, s};
+use ndarray::{ArrayRef2, ArrayView2, ArrayView3, ArrayViewMut2, ArrayViewMut3, Axis, s};
 
 use crate::simd::Isa;
 use crate::simd::gemm::{Product, scratch_len};
@@ -60,7 +60,7 @@ fn cells<T: Scalar>(isa: Isa, alpha: T, a: ArrayView2<'_, T>, b: ArrayView2<'_, 
         let [top, left, _] = cell.start;
         let rows = a.slice(s![top..top + c.nrows(), ..]);
         let columns = b.slice(s![.., left..left + c.ncols()]);
-        T::product(isa, alpha, rows, columns, beta, c);
+        T::product(isa, alpha, rows, columns.insert_axis(Axis(0)), beta, c.insert_axis(Axis(0)));
     });
 }
 
@@ -74,25 +74,29 @@ fn cuts(m: usize, k: usize, n: usize) -> Cuts {
     COLUMNS_UNITS.into_iter().map(cuts).find(enough).unwrap_or_else(|| cuts(COLUMNS_UNITS[4]))
 }
 
-/// `C ← α A B + β C` on the calling thread, with the vectors of a fast set.
+/// `C ← α A B + β C` for each of several B and C on the calling thread, with the vectors of a fast set.
 pub(crate) fn serial<T: Scalar>(
     isa: Isa,
     alpha: T,
     a: ArrayView2<'_, T>,
-    b: ArrayView2<'_, T>,
+    b: ArrayView3<'_, T>,
     beta: T,
-    mut c: ArrayViewMut2<'_, T>,
+    mut c: ArrayViewMut3<'_, T>,
 ) {
     let add = beta != T::ZERO;
     if beta != T::one() && (add || a.ncols() == 0) {
         c.mapv_inplace(|c| if add { beta * c } else { T::ZERO });
     }
-    let (a, b, c) = if along_columns(isa.lanes::<T>(), &a, &b, &c) {
-        (b.reversed_axes(), a.reversed_axes(), c.reversed_axes())
+    let alone = |b: &ArrayView3<'_, T>, c: &ArrayViewMut3<'_, T>| {
+        along_columns(isa.lanes::<T>(), &a, &b.index_axis(Axis(0), 0), &c.index_axis(Axis(0), 0))
+    };
+    let (a, b, c) = if b.len_of(Axis(0)) == 1 && alone(&b, &c) {
+        let c = c.permuted_axes([0, 2, 1]);
+        (b.index_axis_move(Axis(0), 0).reversed_axes(), a.reversed_axes().insert_axis(Axis(0)), c)
     } else {
         (a, b, c)
     };
-    let len = scratch_len(&a, b.ncols());
+    let len = scratch_len(isa, &a, b.len_of(Axis(0)) * b.len_of(Axis(2)));
     T::with_scratch(len, |scratch| T::run(isa, Product { alpha, a, b, add, c, scratch }));
 }
 

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt::Debug;
 
-use ndarray::{ArrayView2, ArrayViewD, ArrayViewMut2, ArrayViewMutD, NdFloat};
+use ndarray::{ArrayView2, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD, NdFloat};
 
 use crate::plan::Pass;
 use crate::pool::Pooling;
@@ -79,15 +79,16 @@ pub trait Scalar: Element + NdFloat {
     #[doc(hidden)]
     fn bits32(self) -> u32;
 
-    /// `C ← α A B + β C` on the calling thread; [`gemm`](crate::gemm()) is the checked, parallel one.
+    /// `C ← α A B + β C` for each of several B and C, on the calling thread; [`gemm`](crate::gemm()) is the checked,
+    /// parallel one.
     #[doc(hidden)]
     fn product(
         isa: Isa,
         alpha: Self,
         a: ArrayView2<'_, Self>,
-        b: ArrayView2<'_, Self>,
+        b: ArrayView3<'_, Self>,
         beta: Self,
-        c: ArrayViewMut2<'_, Self>,
+        c: ArrayViewMut3<'_, Self>,
     );
 
     /// Runs one pass of a plan over `batch` images, the lengths checked.
@@ -162,13 +163,14 @@ macro_rules! float {
                 isa: Isa,
                 alpha: Self,
                 a: ArrayView2<'_, Self>,
-                b: ArrayView2<'_, Self>,
+                b: ArrayView3<'_, Self>,
                 beta: Self,
-                c: ArrayViewMut2<'_, Self>,
+                mut c: ArrayViewMut3<'_, Self>,
             ) {
                 if isa.is_fast() {
-                    gemm::serial(isa, alpha, a, b, beta, c);
-                } else {
+                    return gemm::serial(isa, alpha, a, b, beta, c);
+                }
+                for (b, c) in b.outer_iter().zip(c.outer_iter_mut()) {
                     $product(alpha, a, b, beta, c);
                 }
             }

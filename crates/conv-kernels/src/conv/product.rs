@@ -1,5 +1,11 @@
 //! Convolutions as matrix products: [`Algorithm::Im2col`] and [`Algorithm::Pointwise`].
 //!
+//! ```text
+//! forward:          y  =  W · columns                   the columns of several images side by side
+//! input gradient:   columns  =  Wᵀ · dy                 added back to the pixels that they came from
+//! weight gradient:  dW  =  Σ dy · columnsᵀ              over the images
+//! ```
+//!
 //! Output pixels are taken block by block: several images where these are small, a strip of one image's pixels where
 //! it is large, so that the column matrix of a block stays in the cache. A 1x1 kernel needs no column matrix: the
 //! image is one.
@@ -9,9 +15,9 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView2, ArrayViewMut2, ArrayViewMut3, Axis, s};
+use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3, Axis, s};
 
-use super::columns::{gather, scatter};
+use super::columns::{Gather, Scatter};
 use super::{ENOUGH_ROWS, Partials, add, channel_unit, finish, groups_within, pass_lanes};
 use crate::scratch::aligned;
 use crate::simd::Isa;
@@ -19,11 +25,20 @@ use crate::simd::tiles::even_parts;
 use crate::threads::{Cell, Cuts, grid, view3};
 use crate::{Algorithm, Conv2dShape, Epilogue, Scalar};
 
-/// Bytes that a block's column matrix and its product may take.
-const BLOCK_BYTES: usize = 512 << 10;
+/// Bytes that a block's column matrix may take.
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// Bytes of a block's output where there is no column matrix: what is still in the cache when bias and activation follow.
+const OUTPUT_BYTES: usize = 512 << 10;
 
 /// A block has at least this many columns where there are so many: narrower products spend their time in packing.
 const MIN_COLUMNS: usize = 64;
+
+/// So many columns are worth the copy of the weights that a cell makes.
+const ENOUGH_COLUMNS: usize = 384;
+
+/// Small images are joined until sums over their pixels are as long as this.
+const ENOUGH_DEPTH: usize = 192;
 
 /// One pass of a convolution as matrix products.
 #[derive(Clone, Copy, Debug)]
@@ -48,41 +63,51 @@ impl<'a> Product<'a> {
         (self.shape.in_channels() / self.shape.groups(), self.shape.out_channels() / self.shape.groups())
     }
 
-    /// Columns of the largest block.
+    /// Columns of the largest block that has a column matrix.
     fn columns<T>(&self) -> usize {
-        if self.pointwise {
-            return self.shape.out_pixels();
-        }
-        let bytes = (self.shape.taps() + self.group().1).saturating_mul(size_of::<T>());
-        (BLOCK_BYTES / bytes / 16 * 16).max(MIN_COLUMNS)
+        (BLOCK_BYTES / self.shape.taps().saturating_mul(size_of::<T>()) / 16 * 16).max(MIN_COLUMNS)
     }
 
-    /// How many images of `run` pixels each share a block.
-    fn together<T>(&self, run: usize) -> usize {
-        if self.pointwise { 1 } else { (self.columns::<T>() / run).max(1) }
+    /// The blocks of `images`, of which each has the pixels `run`: of about `most` columns, unless they have a column
+    /// matrix.
+    fn blocks<T>(&self, images: Range<usize>, run: Range<usize>, most: usize) -> impl Iterator<Item = Block> + use<T> {
+        let (together, strip) = if self.pointwise {
+            (most.div_ceil(run.len()), most)
+        } else {
+            (self.columns::<T>() / run.len(), self.columns::<T>())
+        };
+        blocks(images, run, together, strip)
     }
 
-    /// The blocks of `images`, of which each has the pixels `run`.
-    fn blocks<T>(&self, images: Range<usize>, run: Range<usize>) -> impl Iterator<Item = Block> + use<T> {
-        let (together, strip) = (self.together::<T>(run.len()), self.columns::<T>());
-        images.clone().step_by(together).flat_map(move |image| {
-            let images = image..images.end.min(image + together);
-            even_parts(run.len(), strip).map(move |part| (images.clone(), shift(&part, run.start)))
-        })
+    /// Images, and pixels of each, in a block of a sum over pixels: the most.
+    fn deep<T>(&self) -> [usize; 2] {
+        let pixels = self.shape.out_pixels();
+        let [together, strip] = if self.pointwise {
+            [ENOUGH_DEPTH.div_ceil(pixels), pixels]
+        } else {
+            [self.columns::<T>() / pixels, self.columns::<T>()]
+        };
+        [together.min(self.batch).max(1), strip.min(pixels)]
     }
 
-    /// Scratch elements for one block: its columns, and its product.
+    /// The blocks of the batch for sums over pixels.
+    fn deep_blocks<T>(&self) -> impl Iterator<Item = Block> + use<T> {
+        let [together, strip] = self.deep::<T>();
+        blocks(0..self.batch, 0..self.shape.out_pixels(), together, strip)
+    }
+
+    /// Scratch elements for the column matrix of one block.
     fn block_len<T: Scalar>(&self) -> usize {
-        let (columns, product) = self.block_lens::<T>();
-        columns + product
+        let width = self.columns::<T>().min(self.batch * self.shape.out_pixels());
+        if self.pointwise { 0 } else { aligned::<T>(self.shape.taps() * width) }
     }
 
-    fn block_lens<T: Scalar>(&self) -> (usize, usize) {
-        if self.pointwise {
-            return (0, 0);
-        }
-        let width = self.columns::<T>().min(self.batch * self.shape.out_pixels());
-        (aligned::<T>(self.shape.taps() * width), aligned::<T>(self.group().1 * width))
+    /// The same for sums over pixels, and those for the gradients of several images.
+    fn deep_lens<T: Scalar>(&self) -> [usize; 2] {
+        let [together, strip] = self.deep::<T>();
+        let width = |needed| if needed { together * strip } else { 0 };
+        let columns = self.shape.taps() * width(together > 1 || !self.pointwise);
+        [aligned::<T>(columns), aligned::<T>(self.group().1 * width(together > 1))]
     }
 
     /// Scratch elements for the forward pass and the input gradient.
@@ -95,7 +120,16 @@ impl<'a> Product<'a> {
         self.partials::<T>().scratch_len::<T>()
     }
 
-    /// `y = σ(W · columns + b)`, strip by strip.
+    /// Where a pass is cut whose output is `dim`, (images, channels, pixels): channels and pixels in such units. Each cell
+    /// makes copies of the weights, so it should have many columns, and its column matrix, so it should have all channels.
+    fn cuts(&self, dim: [usize; 3], channels: usize, pixels: usize) -> Cuts {
+        let (images, order) =
+            if self.pointwise { (ENOUGH_COLUMNS.div_ceil(dim[2]), [0, 1, 2]) } else { (1, [0, 2, 1]) };
+        let units = [images, channel_unit(self.shape, dim[1], channels), pixels];
+        Cuts::new(pass_lanes(self.shape, self.batch), dim, units, order)
+    }
+
+    /// `y = σ(W · columns + b)`, block by block.
     pub(crate) fn forward<T: Scalar>(
         &self,
         x: &[T],
@@ -106,67 +140,62 @@ impl<'a> Product<'a> {
     ) {
         let (_, maps) = self.group();
         let dim = [self.batch, self.shape.out_channels(), self.shape.out_pixels()];
-        // Each cell makes the column matrix for itself.
-        let units = [1, channel_unit(self.shape, dim[1], ENOUGH_ROWS), MIN_COLUMNS];
-        let cuts = Cuts::new(pass_lanes(self.shape, self.batch), dim, units, [0, 2, 1]);
         let whole = Cell::whole(view3(dim, y), scratch);
+        let cuts = self.cuts(dim, ENOUGH_ROWS, MIN_COLUMNS);
         grid(whole, cuts, self.block_len::<T>(), &|cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
             let Cell { view: mut y, start: [first_image, first_map, first_pixel], scratch } = cell;
-            let (columns, product) = scratch.split_at_mut(self.block_lens::<T>().0);
             let (images, channels, pixels) = y.dim();
-            for (images, pixels) in self.blocks::<T>(0..images, 0..pixels) {
+            let most = (OUTPUT_BYTES / (channels * size_of::<T>())).max(ENOUGH_COLUMNS);
+            for (images, pixels) in self.blocks::<T>(0..images, 0..pixels, most) {
                 for (group, within) in groups_within(first_map..first_map + channels, maps) {
                     let shifted = (shift(&images, first_image), shift(&pixels, first_pixel));
-                    let columns = self.columns_of(x, group, &shifted, columns);
+                    let columns = self.columns_of(x, group, &shifted, scratch);
                     let first = group * maps + within.start;
                     let overlays = self.overlays(weight, first..group * maps + within.end);
                     let first = first - first_map;
                     let mut y = y.slice_mut(s![images.clone(), first..first + within.len(), pixels.clone()]);
-                    multiply_into(self.isa, overlays, columns, &mut y, product);
+                    T::product(self.isa, T::one(), overlays, columns, T::ZERO, y.view_mut());
                     finish(epilogue, &mut y, first_map + first);
                 }
             }
         });
     }
 
-    /// `dx = scatter(Wᵀ · dy)`: each output pixel's gradient, through the weights, to its underlay.
+    /// `dx`: the columns `Wᵀ · dy`, added back to the pixels that they came from.
     pub(crate) fn input_gradient<T: Scalar>(&self, dy: &[T], weight: &[T], dx: &mut [T], scratch: &mut [T]) {
         let (depth, maps) = self.group();
         let dim = [self.batch, self.shape.in_channels(), self.shape.in_pixels()];
         // Underlays overlap, so images are not cut into strips here, but into channels, of which each makes a row for
         // every kernel element.
         let elements = self.shape.kernel()[0] * self.shape.kernel()[1];
-        let units = [1, channel_unit(self.shape, dim[1], ENOUGH_ROWS.div_ceil(elements)), dim[2]];
-        let cuts = Cuts::new(pass_lanes(self.shape, self.batch), dim, units, [0, 1, 2]);
+        let cuts = self.cuts(dim, ENOUGH_ROWS.div_ceil(elements), dim[2]);
         let whole = Cell::whole(view3(dim, dx), scratch);
         grid(whole, cuts, self.block_len::<T>(), &|cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
             let Cell { view: mut dx, start: [first_image, first_channel, _], scratch } = cell;
-            let (columns, gradients) = scratch.split_at_mut(self.block_lens::<T>().0);
             let (images, channels, _) = dx.dim();
             if !self.pointwise {
                 dx.fill(T::ZERO);
             }
-            for (images, pixels) in self.blocks::<T>(0..images, 0..self.shape.out_pixels()) {
+            for (images, pixels) in self.blocks::<T>(0..images, 0..self.shape.out_pixels(), usize::MAX) {
                 for (group, within) in groups_within(first_channel..first_channel + channels, depth) {
                     let of_group = group * maps..(group + 1) * maps;
-                    let shifted = (shift(&images, first_image), pixels.clone());
-                    let dy = self.gradients_of(dy, of_group.clone(), &shifted, gradients);
+                    let dy = self.gradients_of(dy, of_group.clone(), &(shift(&images, first_image), pixels.clone()));
                     let taps = within.start * elements..within.end * elements;
                     let overlays = self.overlays(weight, of_group).slice_move(s![.., taps]).reversed_axes();
                     let first = group * depth + within.start - first_channel;
                     let mut dx = dx.slice_mut(s![images.clone(), first..first + within.len(), ..]);
                     if self.pointwise {
-                        let dx = dx.index_axis_mut(Axis(0), 0).slice_move(s![.., pixels.clone()]);
                         T::product(self.isa, T::one(), overlays, dy, T::ZERO, dx);
                         continue;
                     }
-                    let columns = &mut columns[..overlays.nrows() * dy.ncols()];
-                    let mut columns = matrix_mut(overlays.nrows(), dy.ncols(), columns);
-                    T::product(self.isa, T::one(), overlays, dy, T::ZERO, columns.view_mut());
-                    for (image, mut dx) in dx.outer_iter_mut().enumerate() {
-                        let columns = columns.slice(s![.., part(image, &pixels)]);
-                        let dx = dx.as_slice_mut().expect("whole channels of one image are contiguous");
-                        scatter(self.shape, columns, &pixels, dx);
+                    let rows = overlays.nrows();
+                    let columns = &mut scratch[..rows * images.len() * pixels.len()];
+                    let target = by_image_mut(rows, images.len(), columns);
+                    T::product(self.isa, T::one(), overlays, dy, T::ZERO, target);
+                    let columns = by_image(rows, images.len(), columns);
+                    for (columns, mut dx) in columns.outer_iter().zip(dx.outer_iter_mut()) {
+                        let image = dx.as_slice_mut().expect("whole channels of one image are contiguous");
+                        T::run(self.isa, Scatter { shape: self.shape, columns, pixels: &pixels, image });
                     }
                 }
             }
@@ -177,16 +206,20 @@ impl<'a> Product<'a> {
     pub(crate) fn weight_gradient<T: Scalar>(&self, x: &[T], dy: &[T], dweight: &mut [T], scratch: &mut [T]) {
         let (_, maps) = self.group();
         let sum = self.partials::<T>().sum(scratch, &|blocks, first_map, mut partial, scratch| {
-            let (columns, gradients) = scratch.split_at_mut(self.block_lens::<T>().0);
-            let all = self.blocks::<T>(0..self.batch, 0..self.shape.out_pixels());
-            for block in all.skip(blocks.start).take(blocks.len()) {
+            let (columns, gradients) = scratch.split_at_mut(self.deep_lens::<T>()[0]);
+            for block in self.deep_blocks::<T>().skip(blocks.start).take(blocks.len()) {
                 for (group, within) in groups_within(first_map..first_map + partial.nrows(), maps) {
-                    let columns = self.columns_of(x, group, &block, columns);
                     let of_cell = group * maps + within.start..group * maps + within.end;
                     let rows = of_cell.start - first_map..of_cell.end - first_map;
-                    let dy = self.gradients_of(dy, of_cell, &block, gradients);
-                    let partial = partial.slice_mut(s![rows, ..]);
-                    T::product(self.isa, T::one(), dy, columns.reversed_axes(), T::one(), partial);
+                    let columns = if self.pointwise {
+                        side_by_side(self.underlays(x, group, &block), columns)
+                    } else {
+                        self.column_matrix(x, group, &block, columns)
+                    };
+                    let dy = side_by_side(self.gradients_of(dy, of_cell, &block), gradients);
+                    let (columns, partial) = (columns.reversed_axes(), partial.slice_mut(s![rows, ..]));
+                    let (columns, partial) = (columns.insert_axis(Axis(0)), partial.insert_axis(Axis(0)));
+                    T::product(self.isa, T::one(), dy, columns, T::one(), partial);
                 }
             }
         });
@@ -195,9 +228,8 @@ impl<'a> Product<'a> {
 
     /// How the weight gradient's blocks are shared out.
     fn partials<T: Scalar>(&self) -> Partials {
-        let run = self.shape.out_pixels();
-        let blocks = self.batch.div_ceil(self.together::<T>(run)) * run.div_ceil(self.columns::<T>());
-        Partials::of_weights::<T>(self.shape, self.batch, blocks, self.block_len::<T>())
+        let blocks = self.deep_blocks::<T>().count();
+        Partials::of_weights::<T>(self.shape, self.batch, blocks, self.deep_lens::<T>().iter().sum())
     }
 
     /// The overlays of the given output channels, one a row.
@@ -206,80 +238,92 @@ impl<'a> Product<'a> {
         matrix(channels.len(), taps, &weight[channels.start * taps..channels.end * taps])
     }
 
-    /// The column matrix `(taps, pixels)` of a block and a group, made in `buffer` where it has to be made.
+    /// The columns `(images, taps, pixels)` of a block and a group, made in `buffer` where they have to be made.
     fn columns_of<'b, T: Scalar>(
         &self,
         x: &'b [T],
         group: usize,
-        (images, pixels): &Block,
+        block: &Block,
         buffer: &'b mut [T],
-    ) -> ArrayView2<'b, T> {
-        let depth = self.group().0;
-        let plane = self.shape.in_pixels();
-        let planes = |image: usize| {
-            let first = image * self.shape.in_channels() + group * depth;
-            &x[first * plane..(first + depth) * plane]
-        };
+    ) -> ArrayView3<'b, T> {
         if self.pointwise {
-            return matrix(depth, plane, planes(images.start)).slice_move(s![.., pixels.clone()]);
+            return self.underlays(x, group, block);
         }
-        let (taps, width) = (self.shape.taps(), images.len() * pixels.len());
-        let mut columns = matrix_mut(taps, width, &mut buffer[..taps * width]);
-        for (index, image) in images.clone().enumerate() {
-            gather(self.shape, planes(image), pixels, columns.slice_mut(s![.., part(index, pixels)]));
-        }
-        matrix(taps, width, &buffer[..taps * width])
+        let columns = self.column_matrix(x, group, block, buffer);
+        let columns = columns.to_slice().expect("the column matrix is contiguous");
+        by_image(self.shape.taps(), block.0.len(), columns)
     }
 
-    /// The gradients `(channels, pixels)` of a block, copied to `buffer` where they come from several images.
-    fn gradients_of<'b, T: Scalar>(
+    /// The column matrix `(taps, pixels)` of a block and a group.
+    fn column_matrix<'b, T: Scalar>(
         &self,
-        dy: &'b [T],
-        channels: Range<usize>,
+        x: &[T],
+        group: usize,
         (images, pixels): &Block,
         buffer: &'b mut [T],
     ) -> ArrayView2<'b, T> {
-        let plane = self.shape.out_pixels();
-        let planes = |image: usize| {
-            let first = image * self.shape.out_channels() + channels.start;
-            matrix(channels.len(), plane, &dy[first * plane..(first + channels.len()) * plane])
-                .slice_move(s![.., pixels.clone()])
-        };
-        if images.len() == 1 {
-            return planes(images.start);
+        let (depth, plane, taps) = (self.group().0, self.shape.in_pixels(), self.shape.taps());
+        let buffer = &mut buffer[..taps * images.len() * pixels.len()];
+        for (image, columns) in images.clone().zip(by_image_mut(taps, images.len(), buffer).outer_iter_mut()) {
+            let first = image * self.shape.in_channels() + group * depth;
+            let image = &x[first * plane..(first + depth) * plane];
+            T::run(self.isa, Gather { shape: self.shape, image, pixels, columns });
         }
-        let (height, width) = (channels.len(), images.len() * pixels.len());
-        let mut gradients = matrix_mut(height, width, &mut buffer[..height * width]);
-        for (index, image) in images.clone().enumerate() {
-            gradients.slice_mut(s![.., part(index, pixels)]).assign(&planes(image));
-        }
-        matrix(height, width, &buffer[..height * width])
+        matrix(taps, images.len() * pixels.len(), buffer)
+    }
+
+    /// The pixels `(images, channels, pixels)` of a block and a group, for kernels that see one pixel.
+    fn underlays<'b, T: Scalar>(&self, x: &'b [T], group: usize, block: &Block) -> ArrayView3<'b, T> {
+        let (depth, dim) = (self.group().0, [self.shape.in_channels(), self.shape.in_pixels()]);
+        channels_of(x, dim, group * depth..(group + 1) * depth, block)
+    }
+
+    /// The gradients `(images, channels, pixels)` of a block.
+    fn gradients_of<'b, T: Scalar>(&self, dy: &'b [T], channels: Range<usize>, block: &Block) -> ArrayView3<'b, T> {
+        channels_of(dy, [self.shape.out_channels(), self.shape.out_pixels()], channels, block)
     }
 }
 
-/// `y (images, channels, pixels) = overlays · columns`; several images take the way through `buffer`.
-fn multiply_into<T: Scalar>(
-    isa: Isa,
-    overlays: ArrayView2<'_, T>,
-    columns: ArrayView2<'_, T>,
-    y: &mut ArrayViewMut3<'_, T>,
-    buffer: &mut [T],
-) {
-    let (images, channels, pixels) = y.dim();
+/// Images, as many as `together`, at most, and pixels of `run`, at most `strip`.
+fn blocks(images: Range<usize>, run: Range<usize>, together: usize, strip: usize) -> impl Iterator<Item = Block> {
+    even_parts(images.len(), together.max(1)).flat_map(move |some| {
+        let images = shift(&some, images.start);
+        even_parts(run.len(), strip).map(move |part| (images.clone(), shift(&part, run.start)))
+    })
+}
+
+/// Some channels of a block, `(images, channels, pixels)`, of maps `dim` (channels, pixels) an image.
+fn channels_of<'b, T>(
+    maps: &'b [T],
+    dim: [usize; 2],
+    channels: Range<usize>,
+    (images, pixels): &Block,
+) -> ArrayView3<'b, T> {
+    let all = ArrayView3::from_shape((maps.len() / (dim[0] * dim[1]), dim[0], dim[1]), maps);
+    all.expect("public functions check lengths first").slice_move(s![images.clone(), channels, pixels.clone()])
+}
+
+/// `(images, channels, pixels)` as a matrix `(channels, pixels of all images)`, made in `buffer` where there are several.
+fn side_by_side<'b, T: Scalar>(maps: ArrayView3<'b, T>, buffer: &'b mut [T]) -> ArrayView2<'b, T> {
+    let (images, channels, pixels) = maps.dim();
     if images == 1 {
-        return T::product(isa, T::one(), overlays, columns, T::ZERO, y.index_axis_mut(Axis(0), 0));
+        return maps.index_axis_move(Axis(0), 0);
     }
-    let width = images * pixels;
-    let mut product = matrix_mut(channels, width, &mut buffer[..channels * width]);
-    T::product(isa, T::one(), overlays, columns, T::ZERO, product.view_mut());
-    for (index, mut y) in y.outer_iter_mut().enumerate() {
-        y.assign(&product.slice(s![.., part(index, &(0..pixels))]));
-    }
+    let buffer = &mut buffer[..channels * images * pixels];
+    by_image_mut(channels, images, buffer).assign(&maps);
+    matrix(channels, images * pixels, buffer)
 }
 
-/// The columns of image `index` of a block.
-fn part(index: usize, pixels: &Range<usize>) -> Range<usize> {
-    index * pixels.len()..(index + 1) * pixels.len()
+/// A matrix of `rows`, whose columns belong to several images, one after the other, as `(images, rows, columns)`.
+fn by_image<T>(rows: usize, images: usize, slice: &[T]) -> ArrayView3<'_, T> {
+    let dim = (rows, images, slice.len() / (rows * images));
+    ArrayView3::from_shape(dim, slice).expect("rows have columns of all images").permuted_axes([1, 0, 2])
+}
+
+/// The same, to be written.
+fn by_image_mut<T>(rows: usize, images: usize, slice: &mut [T]) -> ArrayViewMut3<'_, T> {
+    let dim = (rows, images, slice.len() / (rows * images));
+    ArrayViewMut3::from_shape(dim, slice).expect("rows have columns of all images").permuted_axes([1, 0, 2])
 }
 
 fn shift(range: &Range<usize>, by: usize) -> Range<usize> {
@@ -288,8 +332,4 @@ fn shift(range: &Range<usize>, by: usize) -> Range<usize> {
 
 fn matrix<T>(rows: usize, columns: usize, slice: &[T]) -> ArrayView2<'_, T> {
     ArrayView2::from_shape((rows, columns), slice).expect("the slice was cut to rows × columns")
-}
-
-fn matrix_mut<T>(rows: usize, columns: usize, slice: &mut [T]) -> ArrayViewMut2<'_, T> {
-    ArrayViewMut2::from_shape((rows, columns), slice).expect("the slice was cut to rows × columns")
 }

@@ -2,61 +2,77 @@
 //!
 //! ```text
 //! for each block of A's rows, and each part of k: as much of A as the second cache holds
-//!     copy it, where its strides are bad and many panels follow
-//!     for each panel of B, two vectors wide and as deep as the part: what the first cache holds
+//!     copy it, tile by tile, where its strides are bad and many panels follow
+//!     for each panel of B, two vectors wide and as deep as the part: what the nearest caches hold
 //!         copy it, transposed where B is
-//!         for each tile of C, six rows high and as wide as the panel
+//!         for each tile of C, as high as there are registers for its sums, and as wide as the panel
 //!             for each k of the part:  tile += column of A · row of the panel
 //! ```
 //!
 //! That is `m·n·k` multiply-adds, and `n·k` elements of B copied once for each block of rows. For a few rows B is not
 //! copied at all, if its rows are contiguous: the parts of k are then so short that B streams by as it lies in memory.
 //!
+//! Several B that share A, and have a C each, are one product: their columns stand side by side, as those of a single
+//! wide matrix, and a panel goes on from one B to the next. So small images fill vectors as well as large ones do.
+//!
 //! Each element of C is one chain of multiply-adds through all of k, in order: unfinished sums wait in C. So its bits
 //! depend on its row of A and its column of B alone, not on tiles, blocks, or the matrices that these came in.
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+#[cfg(test)]
+mod tests;
 
-use super::tiles::{even_parts, with_rows};
-use super::{MAX_VECTOR, Op, Simd};
+use std::ops::Range;
+
+use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3};
+
+use super::tiles::{MAX_ROWS, even_parts, most_rows, wide_rows, with_rows};
+use super::{Isa, MAX_VECTOR, Op, Simd};
 use crate::Scalar;
 
-/// Depth of a panel that is two vectors wide: 16 KiB of vectors of 32 bytes.
+/// The deepest part of k for 16 registers: a panel of vectors of 32 bytes has 16 KiB then, half of the first cache. More
+/// registers make more of each load, so that panels may come from the second cache, and C is read and written less often.
 const DEPTH: usize = 256;
 
-/// The most elements of a panel.
-const PANEL: usize = DEPTH * 2 * MAX_VECTOR;
+/// The deepest part of any set.
+const MAX_DEPTH: usize = depth(32);
+
+/// The most elements of a panel, and what may be stored beyond it.
+const PANEL: usize = (MAX_DEPTH * 2 + 1) * MAX_VECTOR;
 
 /// Depth of a part where B is read in place: about as many streams as a CPU follows.
 const STREAMS: usize = 16;
 
 /// At most so many rows read B in place.
-const FEW: usize = ROWS;
-
-/// The most rows of a tile.
-const ROWS: usize = 6;
+const FEW: usize = 6;
 
 /// At most so many rows are thin: their tiles are four vectors wide, for enough independent sums.
 const THIN: usize = 2;
 
-/// Columns of A that are copied at a time.
-const COLUMNS: usize = 8;
-
-/// The most rows of A in a block: 256 KiB of `f32`.
+/// The most rows of A in a block: about 300 KiB of `f32` with 16 registers, 600 with 32; half of the second cache.
 const BLOCK: usize = 256;
 
-/// `C ← α A B`, or `C ← α A B + C`.
+/// The deepest part of k.
+const fn depth(registers: usize) -> usize {
+    DEPTH / 16 * registers
+}
+
+/// Elements of the copy of a tile of A: its columns, in whole vectors.
+const fn tile_len(registers: usize, lanes: usize) -> usize {
+    most_rows(registers)[0].next_multiple_of(lanes) * depth(registers)
+}
+
+/// `C ← α A B`, or `C ← α A B + C`, for each of several B and C.
 pub(crate) struct Product<'a, T> {
     /// α, multiplied into B.
     pub(crate) alpha: T,
     /// A `(m, k)`.
     pub(crate) a: ArrayView2<'a, T>,
-    /// B `(k, n)`; vectors lie along its rows.
-    pub(crate) b: ArrayView2<'a, T>,
+    /// B `(matrices, k, n)`; vectors lie along its rows.
+    pub(crate) b: ArrayView3<'a, T>,
     /// Whether the sums begin with what C holds; else C is not read.
     pub(crate) add: bool,
-    /// C `(m, n)`.
-    pub(crate) c: ArrayViewMut2<'a, T>,
+    /// C `(matrices, m, n)`.
+    pub(crate) c: ArrayViewMut3<'a, T>,
     /// Room for copies of A and B, as much as [`scratch_len`] says.
     pub(crate) scratch: &'a mut [T],
 }
@@ -75,10 +91,10 @@ struct Strip<P, const N: usize> {
     first: P,
     row: isize,
     /// Where the vectors begin in a row.
-    starts: [usize; N],
+    starts: [isize; N],
 }
 
-/// What a panel is for: rows of A, a part of k, and the panel's first vector, counted along a row of C.
+/// What a panel is for: rows of A, a part of k, and the panel's first vector, counted along the rows of all C.
 #[derive(Clone, Copy)]
 struct At {
     row: usize,
@@ -88,46 +104,54 @@ struct At {
     vector: usize,
 }
 
-/// Elements of scratch that a product needs.
-pub(crate) fn scratch_len<T>(a: &ArrayView2<'_, T>, n: usize) -> usize {
-    PANEL + if copies(a, n) { BLOCK.min(a.nrows()).div_ceil(ROWS) * ROWS * DEPTH } else { 0 }
+/// Elements of scratch that a product needs, with `columns` of all B together.
+pub(crate) fn scratch_len<T>(isa: Isa, a: &ArrayView2<'_, T>, columns: usize) -> usize {
+    needs(isa.registers(), isa.lanes::<T>(), a, columns)
+}
+
+#[inline(always)]
+fn needs<T>(registers: usize, lanes: usize, a: &ArrayView2<'_, T>, columns: usize) -> usize {
+    let tiles = if copies(a, columns) { BLOCK.min(a.nrows()).div_ceil(most_rows(registers)[0]) } else { 0 };
+    PANEL + tiles * tile_len(registers, lanes)
 }
 
 /// Whether a copy of A pays for itself.
 #[inline(always)]
-fn copies<T>(a: &ArrayView2<'_, T>, n: usize) -> bool {
-    a.nrows() > ROWS && n >= if a.strides()[1] == 1 { 256 } else { 64 }
+fn copies<T>(a: &ArrayView2<'_, T>, columns: usize) -> bool {
+    a.nrows() > FEW && columns >= if a.strides()[1] == 1 { 256 } else { 64 }
 }
 
 impl<T: Scalar> Op<T> for Product<'_, T> {
     #[inline(always)]
     fn eval<S: Simd<T>>(mut self, simd: S) {
         let scratch = std::mem::take(&mut self.scratch);
-        let ((m, k), n) = (self.a.dim(), self.b.ncols());
-        assert_eq!(self.b.nrows(), k, "A has as many columns as B has rows");
-        assert_eq!(self.c.dim(), (m, n), "C has the rows of A and the columns of B");
-        let copies = copies(&self.a, n);
-        assert!(scratch.len() >= scratch_len(&self.a, n), "room for copies");
-        if n == 0 {
+        let ((m, k), (matrices, b_rows, n)) = (self.a.dim(), self.b.dim());
+        assert_eq!(b_rows, k, "A has as many columns as B has rows");
+        assert_eq!(self.c.dim(), (matrices, m, n), "C has the rows of A and the columns of B");
+        let columns = matrices * n;
+        let copies = copies(&self.a, columns);
+        assert!(scratch.len() >= needs(S::REGISTERS, S::LANES, &self.a, columns), "room for copies");
+        if columns == 0 {
             return;
         }
-        let in_place = m <= FEW && self.b.strides()[1] == 1 && n >= S::LANES && self.alpha == T::one();
+        let flat = matrices == 1 && self.b.strides()[2] == 1 && n >= S::LANES;
+        let in_place = m <= FEW && flat && self.alpha == T::one();
         let depth = match m {
             _ if in_place => STREAMS,
-            ..=THIN => DEPTH / 2,
-            _ => DEPTH,
+            ..=THIN => depth(S::REGISTERS) / 2,
+            _ => depth(S::REGISTERS),
         };
         let (panel, block) = scratch.split_at_mut(PANEL);
         for rows in even_parts(m, BLOCK) {
             for part in even_parts(k, depth) {
                 let mut at = At { row: rows.start, rows: rows.len(), k: part.start, depth: part.len(), vector: 0 };
                 if copies {
-                    self.copy_a(at, block);
+                    self.copy_a(simd, at, block);
                 }
                 let copy = copies.then_some(&*block);
-                let vectors = n.div_ceil(S::LANES);
-                // Narrow panels come first, so that the last vector, which overlaps its neighbour where n is no
-                // multiple, is in the same panel: the overlap is computed twice, but not added twice.
+                let vectors = columns.div_ceil(S::LANES);
+                // Narrow panels come first, so that the last vector, which overlaps its neighbour where the columns are
+                // no multiple, is in the same panel: the overlap is computed twice, but not added twice.
                 while at.vector < vectors {
                     let left = vectors - at.vector;
                     at.vector += match (left % 2, left % 4) {
@@ -150,24 +174,56 @@ impl<T: Scalar> Product<'_, T> {
         Place { first, row, column }
     }
 
-    /// Copies a part of A, tile by tile, `(k, row)` each; a few columns of all tiles at a time, so that a cache line that
-    /// two tiles share is still there for the second.
+    /// Copies a part of A, tile by tile, `(k, row)` each, in whole vectors of rows; a few columns of all tiles at a time, so
+    /// that a cache line that two tiles share is still there for the second.
     #[inline(always)]
-    fn copy_a(&self, at: At, block: &mut [T]) {
-        for columns in (0..at.depth).step_by(COLUMNS) {
-            let columns = columns..at.depth.min(columns + COLUMNS);
-            for (tile, copy) in even_parts(at.rows, ROWS).zip(block.chunks_exact_mut(ROWS * DEPTH)) {
-                let a = self.place_of_a(At { row: at.row + tile.start, ..at });
-                with_rows!(tile.len(), [1, 2, 3, 4, 5, 6], R => {
-                    for (k, copy) in columns.clone().zip(&mut copy.as_chunks_mut::<R>().0[columns.clone()]) {
-                        for r in 0..R {
-                            // SAFETY: this is an element of A.
-                            copy[r] = unsafe { *a.first.wrapping_offset(r as isize * a.row + k as isize * a.column) };
-                        }
-                    }
-                });
+    fn copy_a<S: Simd<T>>(&self, simd: S, at: At, block: &mut [T]) {
+        let depth = at.depth.min(S::LANES);
+        for first in (0..at.depth).step_by(S::LANES) {
+            // The last columns begin earlier where the part is no multiple.
+            let first = first.min(at.depth - depth);
+            let copies = block.chunks_exact_mut(tile_len(S::REGISTERS, S::LANES));
+            for (tile, copy) in even_parts(at.rows, wide_rows::<T, S>()).zip(copies) {
+                let part = At { row: at.row + tile.start, rows: tile.len(), k: at.k + first, depth, ..at };
+                let width = part.rows.next_multiple_of(S::LANES);
+                self.copy_square(simd, part, &mut copy[first * width..(first + depth) * width]);
             }
         }
+    }
+
+    /// Copies a few columns of one tile, at most as many as a vector has lanes.
+    #[inline(always)]
+    fn copy_square<S: Simd<T>>(&self, simd: S, at: At, copy: &mut [T]) {
+        let width = at.rows.next_multiple_of(S::LANES);
+        assert!(at.depth <= S::LANES && copy.len() == at.depth * width, "room for whole vectors of rows");
+        let top = at.row - self.above(at, width);
+        let a = self.place_of_a(At { row: top, ..at });
+        let whole = self.a.nrows() >= width;
+        for row in (0..width).step_by(S::LANES) {
+            let from = a.first.wrapping_offset(row as isize * a.row);
+            let to = copy[row..].as_mut_ptr();
+            if whole && a.column == 1 && a.row > 0 && at.depth == S::LANES {
+                // SAFETY: A has these rows and columns, as many as lanes, and the copy has room for all.
+                unsafe { simd.transpose(from, a.row as usize, to, width) };
+            } else if whole && a.row == 1 {
+                for k in 0..at.depth {
+                    // SAFETY: as above.
+                    unsafe { simd.store(simd.load(from.wrapping_offset(k as isize * a.column)), to.add(k * width)) };
+                }
+            } else {
+                for (k, row) in (0..at.depth).flat_map(|k| (row..row + S::LANES).map(move |row| (k, row))) {
+                    if let Some(&a) = self.a.get([top + row, at.k + k]) {
+                        copy[k * width + row] = a;
+                    }
+                }
+            }
+        }
+    }
+
+    /// How many rows above a tile are copied with it: near the end of A, they make whole vectors.
+    #[inline(always)]
+    fn above(&self, at: At, width: usize) -> usize {
+        at.row - at.row.min(self.a.nrows().saturating_sub(width))
     }
 
     /// `N` vectors of all rows of C, over a part of k. Answers `N`.
@@ -180,44 +236,54 @@ impl<T: Scalar> Product<'_, T> {
         in_place: bool,
         panel: &mut [T],
     ) -> usize {
-        let starts = self.starts::<S, N>(at.vector);
+        let columns = self.columns::<S, N>(at.vector);
         let b = if in_place {
-            let row = self.b.strides()[0];
-            Strip { first: self.b.as_ptr().wrapping_offset(at.k as isize * row), row, starts }
+            let row = self.b.strides()[1];
+            let first = self.b.as_ptr().wrapping_offset(at.k as isize * row);
+            Strip { first, row, starts: columns.offsets(self.b.strides()) }
         } else {
-            self.pack::<S, N>(simd, at, starts, panel);
-            let packed = std::array::from_fn(|v| v * S::LANES);
-            Strip { first: panel.as_ptr(), row: (N * S::LANES) as isize, starts: packed }
+            self.pack::<S, N>(simd, at, &columns, panel);
+            Strip { first: panel.as_ptr(), row: (N * S::LANES) as isize, starts: side_by_side(S::LANES) }
         };
-        for (index, tile) in even_parts(at.rows, ROWS).enumerate() {
+        for (index, tile) in even_parts(at.rows, wide_rows::<T, S>()).enumerate() {
             let at = At { row: at.row + tile.start, rows: tile.len(), ..at };
             let a = match copy {
-                Some(copy) => Place { first: copy[index * ROWS * DEPTH..].as_ptr(), row: 1, column: at.rows as isize },
+                Some(copy) => {
+                    let width = at.rows.next_multiple_of(S::LANES);
+                    let first = index * tile_len(S::REGISTERS, S::LANES) + self.above(at, width);
+                    Place { first: copy[first..].as_ptr(), row: 1, column: width as isize }
+                }
                 None => self.place_of_a(at),
             };
             // SAFETY: the tile and the part lie within A, or in its copy, and the panel holds the part.
             unsafe {
                 if N > 2 {
-                    with_rows!(at.rows, [1, 2], R => self.tile::<S, R, N>(simd, at, a, b, starts));
+                    with_rows!(at.rows, [1, 2], R => self.tile::<S, R, N>(simd, at, a, b, &columns));
                 } else {
-                    with_rows!(at.rows, [1, 2, 3, 4, 5, 6], R => self.tile::<S, R, N>(simd, at, a, b, starts));
+                    with_rows!(at.rows, ..=wide_rows::<T, S>(), R => self.tile::<S, R, N>(simd, at, a, b, &columns));
                 }
             }
         }
         N
     }
 
-    /// Where vectors begin in a row of C.
+    /// The columns under `N` vectors.
     #[inline(always)]
-    fn starts<S: Simd<T>, const N: usize>(&self, vector: usize) -> [usize; N] {
-        std::array::from_fn(|v| ((vector + v) * S::LANES).min(self.c.ncols().saturating_sub(S::LANES)))
+    fn columns<S: Simd<T>, const N: usize>(&self, vector: usize) -> Columns<N> {
+        let (matrices, _, n) = self.c.dim();
+        let lanes = S::LANES.min(matrices * n);
+        let starts = std::array::from_fn(|v| {
+            let start = ((vector + v) * S::LANES).min(matrices * n - lanes);
+            (start / n, start % n)
+        });
+        Columns { starts, lanes, n, whole: lanes == S::LANES && starts.iter().all(|start| start.1 + lanes <= n) }
     }
 
     /// One tile, in C itself if its rows are contiguous, else in a copy.
     ///
     /// # Safety
     ///
-    /// As for [`multiply`] in A and B; whole vectors of C must begin at `starts`, unless C is narrower than a vector.
+    /// As for [`multiply`] in A and B.
     #[inline(always)]
     unsafe fn tile<S: Simd<T>, const R: usize, const N: usize>(
         &mut self,
@@ -225,70 +291,165 @@ impl<T: Scalar> Product<'_, T> {
         at: At,
         a: Place<*const T>,
         b: Strip<*const T, N>,
-        starts: [usize; N],
+        columns: &Columns<N>,
     ) {
         let add = self.add || at.k > 0;
-        let columns = S::LANES.min(self.c.ncols());
-        if self.c.strides()[1] == 1 && columns == S::LANES {
-            let row = self.c.strides()[0];
-            let c = Strip { first: self.c.as_mut_ptr().wrapping_offset(at.row as isize * row), row, starts };
-            // SAFETY: the caller promises A and B, and that whole vectors of C, which has these rows, lie there.
+        if self.c.strides()[2] == 1 && columns.whole {
+            let row = self.c.strides()[1];
+            let first = self.c.as_mut_ptr().wrapping_offset(at.row as isize * row);
+            let c = Strip { first, row, starts: columns.offsets(self.c.strides()) };
+            // SAFETY: the caller promises A and B; C has these rows, and whole vectors in them.
             return unsafe { multiply::<T, S, R, N>(simd, at.depth, a, b, add, c) };
         }
-        let mut copy = [T::ZERO; ROWS * 2 * MAX_VECTOR];
+        let mut copy = [T::ZERO; MAX_ROWS * 2 * MAX_VECTOR];
         assert!(R * N * S::LANES <= copy.len(), "tiles of more vectors than two have fewer rows");
-        let each = || (0..R).flat_map(|r| (0..N).flat_map(move |v| (0..columns).map(move |lane| (r, v, lane))));
-        let place = |r: usize, v: usize, lane: usize| (r * N + v) * S::LANES + lane;
+        let c = Strip { first: copy.as_mut_ptr(), row: (N * S::LANES) as isize, starts: side_by_side(S::LANES) };
         if add {
-            each().for_each(|(r, v, lane)| copy[place(r, v, lane)] = self.c[[at.row + r, starts[v] + lane]]);
+            self.exchange::<S, R, N>(simd, at.row, columns, &mut copy, false);
         }
-        let packed = std::array::from_fn(|v| v * S::LANES);
-        let c = Strip { first: copy.as_mut_ptr(), row: (N * S::LANES) as isize, starts: packed };
         // SAFETY: the caller promises A and B; the copy has `R` rows of `N` vectors.
         unsafe { multiply::<T, S, R, N>(simd, at.depth, a, b, add, c) };
-        each().for_each(|(r, v, lane)| self.c[[at.row + r, starts[v] + lane]] = copy[place(r, v, lane)]);
+        self.exchange::<S, R, N>(simd, at.row, columns, &mut copy, true);
+    }
+
+    /// Moves a tile of C to its copy, or back.
+    #[inline(always)]
+    fn exchange<S: Simd<T>, const R: usize, const N: usize>(
+        &mut self,
+        simd: S,
+        top: usize,
+        columns: &Columns<N>,
+        copy: &mut [T],
+        back: bool,
+    ) {
+        let [matrix, row, column] = [self.c.strides()[0], self.c.strides()[1], self.c.strides()[2]];
+        assert!(top + R <= self.c.dim().1 && R * N * S::LANES <= copy.len(), "C and the copy have these rows");
+        for (v, run) in (0..N).flat_map(|v| columns.runs(v).map(move |run| (v, run))) {
+            let offset = run.matrix as isize * matrix + top as isize * row + run.first as isize * column;
+            let c = self.c.as_mut_ptr().wrapping_offset(offset);
+            for r in 0..R {
+                let c = c.wrapping_offset(r as isize * row);
+                let copy = copy[(r * N + v) * S::LANES + run.lanes.start..].as_mut_ptr();
+                let (from, to) = if back { (copy, c) } else { (c, copy) };
+                if column == 1 && run.lanes.len() == S::LANES {
+                    // SAFETY: C has these columns, side by side, and the copy a vector for them.
+                    unsafe { simd.store(simd.load(from), to) };
+                    continue;
+                }
+                let [from_pitch, to_pitch] = if back { [1, column] } else { [column, 1] };
+                for lane in 0..run.lanes.len() as isize {
+                    // SAFETY: as above, whatever the distance between columns.
+                    unsafe { *to.wrapping_offset(lane * to_pitch) = *from.wrapping_offset(lane * from_pitch) };
+                }
+            }
+        }
     }
 
     /// Copies vectors of B to the panel, `(k, vector, lane)`, with zeros where B is narrower than a vector.
     #[inline(always)]
-    fn pack<S: Simd<T>, const N: usize>(&self, simd: S, at: At, starts: [usize; N], panel: &mut [T]) {
+    fn pack<S: Simd<T>, const N: usize>(&self, simd: S, at: At, columns: &Columns<N>, panel: &mut [T]) {
         let (depth, width) = (at.depth, N * S::LANES);
-        let panel = &mut panel[..depth * width];
-        let [row, column] = [self.b.strides()[0], self.b.strides()[1]];
-        let columns = S::LANES.min(self.b.ncols());
+        assert!(panel.len() >= depth * width + S::LANES, "room for the part, and for what is stored beyond it");
+        let strides = [self.b.strides()[0], self.b.strides()[1], self.b.strides()[2]];
         let place = |k: usize, v: usize| k * width + v * S::LANES;
-        let from = |k: usize, v: usize| {
-            self.b.as_ptr().wrapping_offset((at.k + k) as isize * row + starts[v] as isize * column)
+        let from = |k: usize, matrix: usize, column: usize| {
+            let [matrix, k, column] = [matrix as isize, (at.k + k) as isize, column as isize];
+            self.b.as_ptr().wrapping_offset(matrix * strides[0] + k * strides[1] + column * strides[2])
         };
-        if column == 1 && columns == S::LANES {
+        let [_, row, column] = strides;
+        if columns.lanes < S::LANES {
+            panel[..depth * width].fill(T::ZERO);
+        }
+        if column == 1 && columns.whole {
+            let mut vectors = columns.starts.map(|(matrix, column)| from(0, matrix, column));
             for k in 0..depth {
                 for v in 0..N {
-                    // SAFETY: whole vectors lie in B from `starts` on; the panel was cut to `depth` rows.
-                    unsafe { simd.store(simd.load(from(k, v)), panel.as_mut_ptr().add(place(k, v))) };
+                    // SAFETY: whole vectors of B begin there; the panel has room.
+                    unsafe { simd.store(simd.load(vectors[v]), panel.as_mut_ptr().add(place(k, v))) };
+                    // The next panel follows.
+                    simd.prefetch(vectors[v].wrapping_add(width).cast_mut());
+                    vectors[v] = vectors[v].wrapping_offset(row);
                 }
             }
-        } else if row == 1 && column > 0 && columns == S::LANES && depth >= S::LANES {
+        } else if row == 1 && column > 0 && columns.whole && depth >= S::LANES {
             for k in (0..depth).step_by(S::LANES) {
                 // The last square begins earlier where the part is no multiple.
                 let k = k.min(depth - S::LANES);
-                for v in 0..N {
-                    // SAFETY: as many columns as lanes lie in B from `starts` on, and as many rows from `k` on; the
-                    // panel was cut to `depth` rows.
-                    unsafe { simd.transpose(from(k, v), column as usize, panel.as_mut_ptr().add(place(k, v)), width) };
+                for (v, &(matrix, start)) in columns.starts.iter().enumerate() {
+                    let to = panel.as_mut_ptr().wrapping_add(place(k, v));
+                    // SAFETY: as many columns as lanes lie in B from there on, and as many rows from `k` on; the panel
+                    // has room.
+                    unsafe { simd.transpose(from(k, matrix, start), column as usize, to, width) };
                 }
             }
         } else {
-            for (k, v) in (0..depth).flat_map(|k| (0..N).map(move |v| (k, v))) {
-                for lane in 0..S::LANES {
-                    let value = if lane < columns { self.b[[at.k + k, starts[v] + lane]] } else { T::ZERO };
-                    panel[place(k, v) + lane] = value;
+            for k in 0..depth {
+                // What follows a row, elements that may be read: all rows below it, if they follow without a gap.
+                let below = if row == columns.n as isize { (self.b.dim().1 - at.k - k - 1) * columns.n } else { 0 };
+                for (v, run) in (0..N).flat_map(|v| columns.runs(v).map(move |run| (v, run))) {
+                    let (from, to) = (from(k, run.matrix, run.first), place(k, v) + run.lanes.start);
+                    if column == 1 && columns.n - run.first + below >= S::LANES && to + S::LANES <= panel.len() {
+                        // SAFETY: whole vectors may be read and written, as was asked. What is written beyond the run is
+                        // replaced by the next run.
+                        unsafe { simd.store(simd.load(from), panel.as_mut_ptr().add(to)) };
+                        continue;
+                    }
+                    for lane in 0..run.lanes.len() {
+                        panel[to + lane] = self.b[[run.matrix, at.k + k, run.first + lane]];
+                    }
                 }
             }
         }
         if self.alpha != T::one() {
-            panel.iter_mut().for_each(|b| *b *= self.alpha);
+            panel[..depth * width].iter_mut().for_each(|b| *b *= self.alpha);
         }
     }
+}
+
+/// `N` vectors of columns, counted through all matrices.
+struct Columns<const N: usize> {
+    /// Matrix, and column of it, where each begins.
+    starts: [(usize, usize); N],
+    /// Columns of each.
+    lanes: usize,
+    /// Columns of a matrix.
+    n: usize,
+    /// Whether each lies in one matrix.
+    whole: bool,
+}
+
+/// Neighbouring columns of one matrix, and which lanes of a vector these are.
+struct Run {
+    matrix: usize,
+    first: usize,
+    lanes: Range<usize>,
+}
+
+impl<const N: usize> Columns<N> {
+    /// Where the vectors begin in memory.
+    #[inline(always)]
+    fn offsets(&self, strides: &[isize]) -> [isize; N] {
+        self.starts.map(|(matrix, column)| matrix as isize * strides[0] + column as isize * strides[2])
+    }
+
+    /// One vector, cut where a matrix ends.
+    #[inline(always)]
+    fn runs(&self, vector: usize) -> impl Iterator<Item = Run> + use<N> {
+        let ((mut matrix, mut first), mut lane) = (self.starts[vector], 0);
+        let (lanes, n) = (self.lanes, self.n);
+        std::iter::from_fn(move || {
+            let len = (n - first).min(lanes - lane);
+            let run = (len > 0).then_some(Run { matrix, first, lanes: lane..lane + len });
+            (matrix, first, lane) = (matrix + 1, 0, lane + len);
+            run
+        })
+    }
+}
+
+/// Where vectors that follow each other begin.
+#[inline(always)]
+fn side_by_side<const N: usize>(lanes: usize) -> [isize; N] {
+    std::array::from_fn(|v| (v * lanes) as isize)
 }
 
 /// `C = A B` or `C += A B` for `R` rows and `N` vectors, all of which stay in registers.
@@ -307,16 +468,15 @@ unsafe fn multiply<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
     c: Strip<*mut T, N>,
 ) {
     let mut sums = [[simd.splat(T::ZERO); N]; R];
-    let at = |r: usize, v: usize| c.first.wrapping_offset(r as isize * c.row + c.starts[v] as isize);
+    let at = |r: usize, v: usize| c.first.wrapping_offset(r as isize * c.row + c.starts[v]);
     for r in 0..R {
         for v in 0..N {
             if add {
                 // SAFETY: the caller promises C.
                 sums[r][v] = unsafe { simd.load(at(r, v)) };
-            } else {
-                // A store that misses the cache holds up all that follow.
-                simd.prefetch(at(r, v));
             }
+            // The tile below comes next. Loads and stores that miss the cache would hold up all that follow.
+            simd.prefetch(at(R + r, v));
         }
     }
     macro_rules! steps {
@@ -325,7 +485,7 @@ unsafe fn multiply<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
                 let mut vectors = [simd.splat(T::ZERO); N];
                 for v in 0..N {
                     // SAFETY: the caller promises B.
-                    vectors[v] = unsafe { simd.load(b.first.add(b.starts[v])) };
+                    vectors[v] = unsafe { simd.load(b.first.offset(b.starts[v])) };
                 }
                 for r in 0..R {
                     // SAFETY: the caller promises A.
@@ -339,8 +499,9 @@ unsafe fn multiply<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
         };
     }
     // Distances that are known, those of a copy, need no registers.
-    if [a.row, a.column] == [1, R as isize] {
-        steps!(1, R as isize)
+    let width = const { R.next_multiple_of(S::LANES) as isize };
+    if [a.row, a.column] == [1, width] {
+        steps!(1, width)
     } else {
         steps!(a.row, a.column)
     }
@@ -348,72 +509,6 @@ unsafe fn multiply<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
         for v in 0..N {
             // SAFETY: the caller promises C.
             unsafe { simd.store(sums[r][v], at(r, v)) };
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use ndarray::{Array2, s};
-
-    use super::*;
-    use crate::simd::Isa;
-
-    /// `C ← A B (+ C)` by one chain an element.
-    fn chains<T: Scalar>(fused: bool, a: ArrayView2<'_, T>, b: ArrayView2<'_, T>, start: &Array2<T>) -> Array2<T> {
-        let mul_add = |sum: T, a: T, b: T| if fused { a.mul_add(b, sum) } else { sum + a * b };
-        Array2::from_shape_fn(start.dim(), |(row, column)| {
-            let pairs = a.row(row).into_iter().zip(b.column(column));
-            pairs.fold(start[[row, column]], |sum, (&a, &b)| mul_add(sum, a, b))
-        })
-    }
-
-    fn numbers<T: Scalar>(rows: usize, columns: usize) -> Array2<T> {
-        let mut state = (rows * 31 + columns) as u64;
-        Array2::from_shape_simple_fn((rows, columns), || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            T::of((state >> 40) as f64 / f64::from(1 << 23) - 1.0)
-        })
-    }
-
-    /// All strides of operands, into a part of a larger C whose other elements stay.
-    fn check<T: Scalar>(isa: Isa, m: usize, k: usize, n: usize) {
-        let (a, a_t, b, b_t) = (numbers::<T>(m, k), numbers::<T>(k, m), numbers::<T>(k, 2 * n), numbers::<T>(n, k));
-        for a in [a.view(), a_t.t()] {
-            for b in [b.slice(s![.., ..n]), b.slice(s![.., ..;2]), b_t.t()] {
-                for (add, transposed) in [(false, false), (true, false), (true, true)] {
-                    let start = if add { numbers(m, n) } else { Array2::zeros((m, n)) };
-                    let canary = T::of(-777.0);
-                    let mut store = Array2::from_elem((m + 2, n + 2), canary);
-                    if transposed {
-                        store = Array2::from_elem((n + 2, m + 2), canary).reversed_axes();
-                    }
-                    let mut c = store.slice_mut(s![1..=m, 1..=n]);
-                    c.assign(&start.mapv(|value| if add { value } else { T::nan() }));
-                    let mut scratch = vec![T::nan(); scratch_len(&a, n)];
-                    T::run(isa, Product { alpha: T::one(), a, b, add, c: c.view_mut(), scratch: &mut scratch });
-                    assert_eq!(c, chains(isa.is_fast(), a, b, &start), "{m}x{k}x{n}, {}", isa.name());
-                    c.fill(canary);
-                    assert!(store.iter().all(|&value| value == canary), "{m}x{k}x{n}: written beyond C");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn every_element_is_one_chain_whatever_the_shape() {
-        for isa in Isa::available() {
-            for m in [1, 2, 3, 6, 7, 13] {
-                for n in [1, 5, 8, 10, 17, 24, 31, 32, 70] {
-                    for k in [1, 7, 20, 300] {
-                        check::<f32>(isa, m, k, n);
-                        check::<f64>(isa, m, k, n);
-                    }
-                }
-            }
-            check::<f32>(isa, 260, 30, 70);
-            check::<f32>(isa, 40, 300, 290);
-            check::<f64>(isa, 260, 30, 70);
         }
     }
 }
