@@ -55,7 +55,7 @@ use crate::plan::mirrored;
 use crate::simd::Isa;
 use crate::simd::tiles::{ROWS, activates, even_parts};
 use crate::simd::winograd::{InputTransform, KernelTransform, OutputTransform, Product, TAPS, Tile};
-use crate::threads::{Cell, Cuts, grid, lanes, rows, view3};
+use crate::threads::{Cell, Cuts, grid, lanes, rows, run_at, view3};
 use crate::{Conv2dShape, Epilogue, Scalar};
 use layout::{CHUNK, Layout, MAPS_PART, SECTION, TOGETHER};
 
@@ -126,25 +126,28 @@ impl Winograd {
         Layout::new::<T>(&self.shape, self.tile, self.isa.lanes::<T>())
     }
 
-    /// Scratch elements: transformed kernels, and what each cell needs.
+    /// Elements of the transformed kernels.
+    pub(crate) fn kernels_len<T: Scalar>(&self) -> usize {
+        self.layout::<T>().kernels_len::<T>()
+    }
+
+    /// Scratch elements: what each cell needs.
     pub(crate) fn scratch_len<T: Scalar>(&self) -> usize {
         let layout = self.layout::<T>();
         let cells = pass_lanes(&self.shape, self.batch);
-        layout.kernels_len::<T>() + cells * layout.cell_lens::<T>().into_iter().sum::<usize>()
+        cells * layout.cell_lens::<T>().into_iter().sum::<usize>()
     }
 
-    /// `y = σ(x ⋆ w + b)`.
+    /// `y = σ(x ⋆ w + b)`, the kernels transformed by [`Winograd::transform_kernels`].
     pub(crate) fn forward<T: Scalar>(
         &self,
         x: &[T],
-        overlays: Overlays<'_, T>,
+        kernels: &[T],
         epilogue: Epilogue<'_, T>,
         y: &mut [T],
         scratch: &mut [T],
     ) {
         let (layout, side) = (self.layout::<T>(), self.tile.side());
-        let (kernels, cells) = scratch.split_at_mut(layout.kernels_len::<T>());
-        self.transform_kernels(&layout, overlays, kernels, cells);
         let call = Call { layout, x, kernels, epilogue };
 
         let dim = [self.batch, self.shape.out_channels(), self.shape.out_pixels()];
@@ -152,46 +155,54 @@ impl Winograd {
         let units = [layout.images(), channel_unit(&self.shape, dim[1], SECTION), pixels];
         let cuts = Cuts::new(pass_lanes(&self.shape, self.batch), dim, units, [0, 2, 1]);
         let cell_len = layout.cell_lens::<T>().into_iter().sum();
-        grid(Cell::whole(view3(dim, y), cells), cuts, cell_len, &|cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
+        grid(Cell::whole(view3(dim, y), scratch), cuts, cell_len, &|cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
             self.compute(&call, cell);
         });
     }
 
     /// `U`, in parallel: `(block of output channels, point, input channel, output channel in the block)`.
-    fn transform_kernels<T: Scalar>(
-        &self,
-        layout: &Layout,
-        overlays: Overlays<'_, T>,
-        transformed: &mut [T],
-        scratch: &mut [T],
-    ) {
-        let block_len = layout.block_len::<T>();
-        let points_len = self.tile.points() * block_len;
+    pub(crate) fn transform_kernels<T: Scalar>(&self, overlays: Overlays<'_, T>, transformed: &mut [T]) {
+        let layout = &self.layout::<T>();
+        let points_len = self.tile.points() * layout.block_len::<T>();
         let work = lanes((layout.groups * layout.depth * layout.maps * KERNEL_COST) as u64);
         let dim = [1, layout.blocks(), points_len];
         let units = [1, layout.blocks_of_unit(), points_len];
-        let cuts = Cuts::new(work.min(pass_lanes(&self.shape, self.batch)), dim, units, [1, 0, 2]);
-        let whole = Cell::whole(view3(dim, transformed), scratch);
-        grid(whole, cuts, layout.gathered_len(), &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
-            let (gathered, results) = cell.scratch[..layout.gathered_len()].split_at_mut(TAPS * CHUNK);
-            for ([_, index], points) in rows(&mut cell.view, cell.start) {
-                let (group, maps) = layout.block(index);
-                for channels in (0..layout.depth).step_by(CHUNK / ROWS) {
-                    let channels = channels..layout.depth.min(channels + CHUNK / ROWS);
-                    let chunk = channels.start * maps.len()..channels.end * maps.len();
-                    for (row, map) in maps.clone().enumerate() {
-                        let map = group * layout.maps + map;
-                        let pitches = [CHUNK, maps.len()];
-                        overlays.gather(&self.shape, map, channels.clone(), &mut gathered[row..], pitches);
-                    }
-                    let (tile, count) = (self.tile, chunk.len());
-                    T::run(self.isa, KernelTransform { tile, kernels: gathered, count, transformed: results });
-                    for (point, result) in points.chunks_exact_mut(block_len).zip(results.chunks_exact(CHUNK)) {
-                        point[chunk.clone()].copy_from_slice(&result[..count]);
-                    }
+        let cuts = Cuts::new(work, dim, units, [1, 0, 2]);
+        let whole = Cell::whole(view3(dim, &mut transformed[..layout.kernels_len::<T>()]), &mut [][..]);
+        grid(whole, cuts, 0, &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
+            T::with_scratch(layout.gathered_len(), |scratch| {
+                let (gathered, results) = scratch.split_at_mut(TAPS * CHUNK);
+                for ([_, index], points) in rows(&mut cell.view, cell.start) {
+                    self.transform_block(layout, overlays, index, points, [&mut *gathered, &mut *results]);
                 }
-            }
+            });
         });
+    }
+
+    /// `U` of a block of output channels.
+    fn transform_block<T: Scalar>(
+        &self,
+        layout: &Layout,
+        overlays: Overlays<'_, T>,
+        index: usize,
+        points: &mut [T],
+        [gathered, results]: [&mut [T]; 2],
+    ) {
+        let (group, maps) = layout.block(index);
+        for channels in (0..layout.depth).step_by(CHUNK / ROWS) {
+            let channels = channels..layout.depth.min(channels + CHUNK / ROWS);
+            let chunk = channels.start * maps.len()..channels.end * maps.len();
+            for (row, map) in maps.clone().enumerate() {
+                let map = group * layout.maps + map;
+                overlays.gather(&self.shape, map, channels.clone(), &mut gathered[row..], [CHUNK, maps.len()]);
+            }
+            let (tile, count) = (self.tile, chunk.len());
+            T::run(self.isa, KernelTransform { tile, kernels: gathered, count, transformed: results });
+            let points = points.chunks_exact_mut(layout.block_len::<T>());
+            for (point, result) in points.zip(results.chunks_exact(CHUNK)) {
+                point[chunk.clone()].copy_from_slice(&result[..count]);
+            }
+        }
     }
 
     /// A cell of the output.
@@ -339,8 +350,7 @@ impl Winograd {
             }
             for (map, pixels) in maps.zip(pixels.chunks_exact(side * pitch)) {
                 for (image, rows, tile) in band.parts() {
-                    let mut y = y.slice_mut(s![image, map, ..]);
-                    let y = y.as_slice_mut().expect("the pixels of a feature map are contiguous");
+                    let y = run_at(&mut y, [image, map]);
                     for (index, row) in (rows.start * side..height.min(rows.end * side)).enumerate() {
                         let from = index % side * pitch + tile * side + index / side * line_len;
                         let to = &mut y[(row - band.top * side) * width..][columns.clone()];

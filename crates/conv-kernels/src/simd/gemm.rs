@@ -31,7 +31,7 @@ const PANEL: usize = DEPTH * 2 * MAX_VECTOR;
 const STREAMS: usize = 16;
 
 /// At most so many rows read B in place.
-const FEW: usize = ROWS;
+pub(crate) const FEW: usize = ROWS;
 
 /// At most so many rows are thin: their tiles are four vectors wide, for enough independent sums.
 const THIN: usize = 2;
@@ -229,6 +229,13 @@ impl<T: Scalar> Product<'_, T> {
         if self.c.strides()[1] == 1 && columns == S::LANES {
             let row = self.c.strides()[0];
             let c = Strip { first: self.c.as_mut_ptr().wrapping_offset(at.row as isize * row), row, starts };
+            if add {
+                // The tile below comes next, and its sums begin with what is there.
+                let below = c.first.wrapping_offset(ROWS as isize * row);
+                for (r, v) in (0..R).flat_map(|r| (0..N).map(move |v| (r, v))) {
+                    simd.prefetch(below.wrapping_offset(r as isize * row + starts[v] as isize));
+                }
+            }
             // SAFETY: the caller promises A and B, and that whole vectors of C, which has these rows, lie there.
             return unsafe { multiply::<T, S, R, N>(simd, at.depth, a, b, add, c) };
         }

@@ -218,7 +218,7 @@ fn a_workspace_belongs_to_its_network_and_has_a_size() {
 fn looking_inside() {
     let net = Sequential::builder([1, 8, 8]).conv2d(2, 3).max_pool2d(2).dense(4).build(0).unwrap();
     let (images, _) = quarters(9, 1);
-    let mut workspace = net.inference_workspace(20);
+    let mut workspace = net.open_workspace(20);
     let outputs = net.infer(&mut workspace, &Images::from(images.view())).unwrap().to_owned();
     assert_eq!(net.activation(&workspace, "conv1").unwrap().shape(), [9, 2, 6, 6]);
     assert_eq!(net.activation(&workspace, "fc1").unwrap(), outputs.into_dyn());
