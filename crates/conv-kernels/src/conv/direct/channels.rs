@@ -57,7 +57,7 @@ impl Direct<'_> {
 
     /// Weights in the order of these tiles: [`Direct::packed_channels_len`] elements.
     pub(crate) fn pack_channels<T: Scalar>(&self, overlays: Overlays<'_, T>, packed: &mut [T]) {
-        overlays.pack_channels(self.shape, self.isa.lanes::<T>(), &mut packed[..self.packed_channels_len::<T>()]);
+        overlays.pack_channels(self.shape, self.isa, &mut packed[..self.packed_channels_len::<T>()]);
     }
 
     /// Output channels of one group, the first of a block, over some rows of a strip: `maps (channels, pixels)`.
