@@ -228,6 +228,20 @@ fn looking_inside() {
 }
 
 #[test]
+fn images_may_lie_in_any_order_in_memory() {
+    let net = small(1);
+    let (images, _) = quarters(12, 3);
+    let turned = images.view().permuted_axes([0, 1, 3, 2]);
+    let copied = turned.as_standard_layout();
+    let predict = |images: ndarray::ArrayView4<'_, u8>| net.predict(&Images::from(images)).unwrap();
+    assert_eq!(predict(turned), predict(copied.view()));
+    assert_ne!(predict(turned), predict(images.view()));
+    let values = images.mapv(|byte| f32::from(byte) / 255.0);
+    let turned = values.view().permuted_axes([0, 1, 3, 2]);
+    assert_eq!(net.predict(&Images::from(turned)).unwrap(), predict(copied.view()));
+}
+
+#[test]
 fn bytes_are_scaled_as_the_model_says() {
     let mut net = Sequential::builder([2, 1, 1])
         .scaling(Scaling::nielsen().standardized(&[0.5, 0.25], &[2.0, 0.5]))
