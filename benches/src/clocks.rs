@@ -3,13 +3,15 @@
 //! The clocked network has layers "of the user's own", so it shows what the layers cost one by one, in their places in
 //! the network and with its weights.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, bail};
 use layers::random::Stream;
 use layers::{
-    Conv2d, Dense, Dropout, Layer, LayerError, MaxPool2d, Padding, Pass, Phase, Scalar, Scope, State, TensorSpec,
+    Conv2d, Dense, Dropout, Layer, LayerError, MaxPool2d, PackFor, Padding, Pass, Phase, Scalar, Scope, State,
+    TensorSpec,
 };
 use ndarray::{ArrayView, ArrayViewMut, Ix2, Ix4};
 use net::{LayerSpec, NamedLayer, Sequential, SequentialBuilder};
@@ -21,9 +23,9 @@ use crate::peak::seconds;
 /// Median times of the parts of a training step, in seconds.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// Every layer.
+    /// Every layer, but those that are computed together with the one before: it has their time.
     pub layers: Vec<LayerTimes>,
-    /// The gradient without the layers: copies of samples, the cost, sums of gradients.
+    /// The gradient without the layers: the input's copy, packed weights, the cost, sums of gradients.
     pub between: f64,
     /// The optimizer.
     pub update: f64,
@@ -80,7 +82,7 @@ pub fn profile(net: &Sequential, batch: Batch, least_seconds: f64) -> Result<Pro
         let [forward, backward] = passes.map(median);
         LayerTimes { name, what, forward, backward }
     });
-    let layers = layers.collect();
+    let layers = layers.filter(|layer| layer.forward > 0.0).collect();
     let [between, update, step] = totals.map(median);
     Ok(Profile { layers, between, update, step })
 }
@@ -262,6 +264,20 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Clocked<L> {
     fn commit(&self, memo: &L::Memo, buffers: &mut [T]) {
         self.layer.commit(memo, buffers);
     }
+
+    /// Of the layers here only poolings are taken in.
+    fn fuse(&self, next: &dyn Any) -> Option<Self> {
+        let layer = self.layer.fuse(&next.downcast_ref::<Clocked<MaxPool2d>>()?.layer)?;
+        Some(Self { layer, clock: Arc::clone(&self.clock) })
+    }
+
+    fn packed_len(&self, passes: PackFor) -> usize {
+        self.layer.packed_len(passes)
+    }
+
+    fn pack(&self, passes: PackFor, params: &[T], packed: &mut [T]) {
+        self.layer.pack(passes, params, packed);
+    }
 }
 
 #[cfg(test)]
@@ -288,7 +304,7 @@ mod tests {
         let net = network("torch-example").unwrap();
         let profile = pool.install(|| profile(&net, Batch::new(4).unwrap(), 0.0)).unwrap();
         let names: Vec<_> = profile.layers.iter().map(|layer| layer.name.as_str()).collect();
-        assert_eq!(names, ["conv1", "conv2", "pool1", "drop1", "fc1", "drop2", "fc2"]);
+        assert_eq!(names, ["conv1", "conv2", "drop1", "fc1", "drop2", "fc2"]);
         assert_eq!(profile.layers[0].what, "32 maps 3x3, relu");
         let parts = profile.layers.iter().flat_map(|layer| [layer.forward, layer.backward]);
         for part in parts.chain([profile.between, profile.update]) {

@@ -150,7 +150,7 @@ pub fn step_flops(net: &Sequential) -> Result<f64> {
 ///
 /// If the network does not take images `(1, 28, 28)`.
 pub fn activation_bytes(net: &Sequential) -> Result<usize> {
-    let (batch, mut workspace) = (Batch::new(1)?, net.inference_workspace(1));
+    let (batch, mut workspace) = (Batch::new(1)?, net.open_workspace(1));
     net.infer(&mut workspace, &batch.images())?;
     let mut values = batch.images.len();
     for layer in net.layer_names() {

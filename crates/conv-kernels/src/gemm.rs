@@ -3,12 +3,19 @@
 use ndarray::{ArrayRef2, ArrayView2, ArrayView3, ArrayViewMut2, ArrayViewMut3, Axis, s};
 
 use crate::simd::Isa;
-use crate::simd::gemm::{Product, scratch_len};
+use crate::simd::gemm::{FEW, Product, scratch_len};
 use crate::threads::{Cell, Cuts, grid, lanes};
 use crate::{KernelError, Scalar};
 
 /// Rows of C are cut at multiples of this: fewer would not pay for the copies of B that each cell makes.
 const ROWS_UNIT: usize = 192;
+
+/// A product is worth handing over sooner than a convolution, whose pieces come with copies: as if it had so many times
+/// as many multiply-adds.
+const EAGER: u64 = 2;
+
+/// With a few rows, the time goes into reading B: an element takes as long as this many multiply-adds.
+const READ: u64 = 8;
 
 /// Columns are cut at multiples of one of these.
 const COLUMNS_UNITS: [usize; 5] = [256, 128, 64, 32, 16];
@@ -68,7 +75,8 @@ fn cells<T: Scalar>(isa: Isa, alpha: T, a: ArrayView2<'_, T>, b: ArrayView2<'_, 
 /// rows of A once a panel.
 fn cuts(m: usize, k: usize, n: usize) -> Cuts {
     let macs = (m as u64).saturating_mul(n as u64).saturating_mul(k as u64);
-    let lanes = lanes(macs);
+    let read = if m <= FEW { READ.saturating_mul(n as u64).saturating_mul(k as u64) } else { 0 };
+    let lanes = lanes(macs.saturating_mul(EAGER).max(read));
     let cuts = |columns| Cuts::new(lanes, [m, n, 1], [ROWS_UNIT, columns, 1], [1, 0, 2]);
     let enough = |cuts: &Cuts| 2 * cuts.parts[0] * cuts.parts[1] >= lanes;
     COLUMNS_UNITS.into_iter().map(cuts).find(enough).unwrap_or_else(|| cuts(COLUMNS_UNITS[4]))

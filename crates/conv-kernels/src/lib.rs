@@ -23,7 +23,7 @@ mod vecmath;
 
 pub use error::KernelError;
 pub use gemm::gemm;
-pub use plan::{Algorithm, Conv2dPlan, Epilogue, Options};
+pub use plan::{Algorithm, Conv2dPlan, Epilogue, Options, PackFor, Weights};
 pub use pool::{Pool2dShape, avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
 pub use scalar::{Element, Scalar};
 pub use scratch::Scratch;
@@ -33,4 +33,4 @@ pub use signal::{
     correlate2d_into, output_shape,
 };
 pub use threads::pool;
-pub use vecmath::{Activation, log_softmax, softmax};
+pub use vecmath::{Activation, log_softmax, softmax, vectorized};

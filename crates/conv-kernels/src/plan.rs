@@ -11,10 +11,12 @@ use crate::{Activation, Conv2dShape, KernelError, Padding, Pool2dShape, Scalar, 
 mod algorithm;
 mod cost;
 mod run;
+mod weights;
 
 pub use algorithm::Algorithm;
 use cost::Costs;
 pub(crate) use run::Pass;
+pub use weights::{PackFor, Weights};
 
 /// Feature maps of at least this width have rows long enough to be worth taking one by one.
 const WIDE: usize = 64;
@@ -260,20 +262,21 @@ impl<T: Scalar> Conv2dPlan<T> {
     /// assert_eq!(y, [3.5, 5.5, 0.0, 0.0]);
     /// # Ok::<(), conv_kernels::KernelError>(())
     /// ```
-    pub fn forward(
+    pub fn forward<'w>(
         &self,
         batch: usize,
         x: &[T],
-        weight: &[T],
+        weight: impl Into<Weights<'w, T>>,
         epilogue: Epilogue<'_, T>,
         y: &mut [T],
         scratch: &mut Scratch<T>,
     ) -> Result<(), KernelError> {
         self.shape.expect_input("x", batch, x.len())?;
-        self.shape.expect_weight("weight", weight.len())?;
+        let weights = weight.into();
+        self.expect_weights(0, weights)?;
         self.shape.expect_output("y", batch, y.len())?;
         epilogue.bias.map_or(Ok(()), |bias| self.shape.expect_bias("bias", bias.len()))?;
-        T::convolution(self, batch, Pass::Forward { x, weight, epilogue, y }, scratch);
+        T::convolution(self, batch, Pass::Forward { x, weights, epilogue, y }, scratch);
         Ok(())
     }
 
@@ -305,11 +308,11 @@ impl<T: Scalar> Conv2dPlan<T> {
     /// # Ok::<(), conv_kernels::KernelError>(())
     /// ```
     #[expect(clippy::too_many_arguments, reason = "those of `forward`, and the positions")]
-    pub fn forward_max_pooled(
+    pub fn forward_max_pooled<'w>(
         &self,
         batch: usize,
         x: &[T],
-        weight: &[T],
+        weight: impl Into<Weights<'w, T>>,
         epilogue: Epilogue<'_, T>,
         y: &mut [T],
         positions: &mut [u32],
@@ -317,11 +320,12 @@ impl<T: Scalar> Conv2dPlan<T> {
     ) -> Result<(), KernelError> {
         let pool = &self.max_pool()?;
         self.shape.expect_input("x", batch, x.len())?;
-        self.shape.expect_weight("weight", weight.len())?;
+        let weights = weight.into();
+        self.expect_weights(0, weights)?;
         pool.expect_output("y", batch, y.len())?;
         pool.expect_output("positions", batch, positions.len())?;
         epilogue.bias.map_or(Ok(()), |bias| self.shape.expect_bias("bias", bias.len()))?;
-        T::convolution(self, batch, Pass::ForwardMaxPooled { x, weight, epilogue, pool, y, positions }, scratch);
+        T::convolution(self, batch, Pass::ForwardMaxPooled { x, weights, epilogue, pool, y, positions }, scratch);
         Ok(())
     }
 
@@ -343,18 +347,19 @@ impl<T: Scalar> Conv2dPlan<T> {
     /// assert_eq!(dx, [2.0, 23.0, 30.0]);
     /// # Ok::<(), conv_kernels::KernelError>(())
     /// ```
-    pub fn input_gradient(
+    pub fn input_gradient<'w>(
         &self,
         batch: usize,
         dy: &[T],
-        weight: &[T],
+        weight: impl Into<Weights<'w, T>>,
         dx: &mut [T],
         scratch: &mut Scratch<T>,
     ) -> Result<(), KernelError> {
         self.shape.expect_output("dy", batch, dy.len())?;
-        self.shape.expect_weight("weight", weight.len())?;
+        let weights = weight.into();
+        self.expect_weights(1, weights)?;
         self.shape.expect_input("dx", batch, dx.len())?;
-        T::convolution(self, batch, Pass::InputGradient { dy, weight, dx }, scratch);
+        T::convolution(self, batch, Pass::InputGradient { dy, weights, dx }, scratch);
         Ok(())
     }
 

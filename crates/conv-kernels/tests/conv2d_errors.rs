@@ -1,7 +1,8 @@
 //! Bad inputs, each with the message that it must get; nothing is written when one is refused.
 
 use conv_kernels::{
-    Algorithm, Conv2dPlan, Conv2dShape, Conv2dShapeBuilder, Epilogue, KernelError, Options, Padding, Scratch,
+    Algorithm, Conv2dPlan, Conv2dShape, Conv2dShapeBuilder, Epilogue, KernelError, Options, PackFor, Padding, Scratch,
+    Weights,
 };
 
 fn base() -> Conv2dShapeBuilder {
@@ -143,7 +144,26 @@ fn slices_that_do_not_fit() {
     assert!(out.iter().all(|&value| value == 7.0), "written in spite of the refusal");
     assert!(plan.forward(2, &x, &weight, with_bias(&bias), &mut out, scratch).is_ok());
 
+    let [for_use, for_learning] = [PackFor::Forward, PackFor::Learning].map(|passes| plan.packed_len(passes));
+    let message_of =
+        |what, len, got| format!("{what} must hold {len} elements, as Conv2dPlan::packed_len says; it holds {got}");
+    let mut packed = vec![0.0; for_use];
+    assert_eq!(message(plan.pack(PackFor::Forward, &short, &mut packed)), weight_message);
+    assert_eq!(
+        message(plan.pack(PackFor::Learning, &weight, &mut packed)),
+        message_of("packed", for_learning, for_use),
+    );
+    assert!(plan.pack(PackFor::Forward, &weight, &mut packed).is_ok());
+    assert_eq!(
+        message(plan.forward(2, &x, Weights::Packed(&short), none, &mut out, scratch)),
+        message_of("the packed weights", for_learning, 5),
+    );
+
     let mut dx = vec![7.0; 2 * 256];
+    assert_eq!(
+        message(plan.input_gradient(2, &y, Weights::Packed(&packed), &mut dx, scratch)),
+        message_of("the packed weights", for_learning, for_use),
+    );
     assert_eq!(message(plan.input_gradient(2, &short, &weight, &mut dx, scratch)), dy_message);
     assert_eq!(message(plan.input_gradient(2, &y, &short, &mut dx, scratch)), weight_message);
     assert_eq!(

@@ -3,7 +3,7 @@
 mod conv2d;
 
 use conv_kernels::{Activation, Algorithm, Conv2dPlan, Conv2dShape, Epilogue, KernelError, Options, Padding};
-use conv_kernels::{Pool2dShape, Scalar, Scratch, max_pool2d, pool};
+use conv_kernels::{PackFor, Pool2dShape, Scalar, Scratch, Weights, max_pool2d, pool};
 use conv2d::{Data, Problem, again_with_each_instruction_set, integers, large_problems, plans, problems, reals};
 use proptest::prelude::*;
 
@@ -70,7 +70,10 @@ impl Problem {
         let mut map = vec![T::ZERO; batch * plan.shape().output_len()];
         let (mut y, mut positions) = ([T::ZERO].repeat(batch * windows.output_len()), Vec::new());
         positions.resize(y.len(), 0);
-        plan.forward(batch, &data.x, &data.weight, epilogue, &mut map, &mut Scratch::new()).unwrap();
+        let mut packed = vec![T::ZERO; plan.packed_len(PackFor::Forward)];
+        plan.pack(PackFor::Forward, &data.weight, &mut packed).unwrap();
+        let weights = Weights::Packed(&packed);
+        plan.forward(batch, &data.x, weights, epilogue, &mut map, &mut Scratch::new()).unwrap();
         max_pool2d(&windows, batch, &map, &mut y, &mut positions).unwrap();
         (bits(&y), positions)
     }

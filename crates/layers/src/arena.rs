@@ -3,7 +3,10 @@
 //! One arena is one contiguous, aligned buffer; a [`Layout`] says which tensor lies where. A gradient has the same type and
 //! layout as the parameters, so one loop updates everything, one buffer is saved, averaged or sent.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use conv_kernels::Scalar;
 use ndarray::{ArrayViewD, ArrayViewMutD, IxDyn};
@@ -130,6 +133,13 @@ pub struct Arena<T> {
     layout: Arc<Layout>,
     storage: Vec<T>,
     start: usize,
+    version: u64,
+}
+
+/// A number that no arena has had yet.
+fn new_version() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// A tensor of an arena: its name, shape and values.
@@ -150,7 +160,7 @@ impl<T: Scalar> Arena<T> {
         // where a 64-byte line begins; offset 0 where the platform will not say
         let start = storage.as_ptr().align_offset(64);
         let start = if start <= ALIGN { start } else { 0 };
-        Self { layout, storage, start }
+        Self { layout, storage, start, version: new_version() }
     }
 
     /// Which tensor lies where.
@@ -165,8 +175,24 @@ impl<T: Scalar> Arena<T> {
         &self.storage[self.start..self.start + self.layout.len()]
     }
 
+    /// Another number after each chance to change a value: arenas of the same version have the same values.
+    ///
+    /// ```
+    /// use layers::{Arena, Layout, TensorSpec};
+    /// let mut arena = Arena::<f32>::zeros(Layout::new([TensorSpec::weight("weight", &[2])]));
+    /// let copy = arena.clone();
+    /// assert_eq!(arena.version(), copy.version());
+    /// arena.values_mut()[0] = 1.0;
+    /// assert_ne!(arena.version(), copy.version());
+    /// ```
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
     /// Every value, for writing; what is written into the gaps is never read.
     pub fn values_mut(&mut self) -> &mut [T] {
+        self.version = new_version();
         &mut self.storage[self.start..self.start + self.layout.len()]
     }
 
@@ -221,6 +247,7 @@ impl<T: Scalar> Clone for Arena<T> {
     fn clone(&self) -> Self {
         let mut copy = Self::zeros(Arc::clone(&self.layout));
         copy.values_mut().copy_from_slice(self.values());
+        copy.version = self.version;
         copy
     }
 }

@@ -1,10 +1,15 @@
 //! The convolutional layer.
 
-use conv_kernels::{Activation, Conv2dPlan, Conv2dShape, Epilogue, Options, Padding, Scalar, Scratch};
+use std::any::Any;
+
+use conv_kernels::{
+    Activation, Conv2dPlan, Conv2dShape, Epilogue, Options, PackFor, Padding, Pool2dShape, Scalar, Scratch, Weights,
+    max_pool2d_backward,
+};
 use ndarray::{ArrayView4, ArrayViewMut4, Ix4};
 
 use crate::{
-    Init, Layer, LayerError, Pass, Phase, Size, State, TensorSpec,
+    Init, Layer, LayerError, MaxPool2d, Pass, Phase, Size, State, TensorSpec, pool2d,
     random::Stream,
     split, split_mut,
     views::{elements, elements_mut, expect_sample},
@@ -40,6 +45,18 @@ pub struct Conv2d<T: Scalar> {
     bias: bool,
     activation: Activation,
     init: Init,
+    /// The 2x2 max pooling that follows, once [`Layer::fuse`] has taken it in.
+    pool: Option<Pool2dShape>,
+}
+
+/// What the backward pass of a [`Conv2d`] needs besides input and output.
+#[derive(Clone, Debug)]
+pub struct Conv2dMemo<T> {
+    scratch: Scratch<T>,
+    /// With a pooling: where in its map each output was the largest.
+    positions: Vec<u32>,
+    /// With a pooling: the gradient of the maps.
+    delta: Vec<T>,
 }
 
 // `new` belongs to one element type only so that `Conv2d::new(…)` needs no annotation: it is `build` that chooses the type.
@@ -83,6 +100,37 @@ impl<T: Scalar> Conv2d<T> {
     fn lens(&self) -> [usize; 2] {
         let shape = self.plan.shape();
         [shape.weight_len(), if self.bias { shape.out_channels() } else { 0 }]
+    }
+
+    /// The weights, as far as they are ready.
+    fn weights<'a>(&self, state: State<'a, T>) -> Weights<'a, T> {
+        if state.packed.is_empty() {
+            Weights::Plain(split(state.params, self.lens())[0])
+        } else {
+            Weights::Packed(state.packed)
+        }
+    }
+
+    /// The three gradients, given that by the bare sums.
+    fn gradients(
+        &self,
+        state: State<'_, T>,
+        x: &ArrayView4<'_, T>,
+        delta: &[T],
+        dx: Option<ArrayViewMut4<'_, T>>,
+        grads: &mut [T],
+        scratch: &mut Scratch<T>,
+    ) {
+        let [dweight, dbias] = split_mut(grads, self.lens());
+        let batch = x.dim().0;
+        if self.bias {
+            self.plan.bias_gradient(batch, delta, dbias).expect(CHECKED);
+        }
+        self.plan.weight_gradient(batch, elements(x), delta, dweight, scratch).expect(CHECKED);
+        if let Some(mut dx) = dx {
+            let weights = self.weights(state);
+            self.plan.input_gradient(batch, delta, weights, elements_mut(&mut dx), scratch).expect(CHECKED);
+        }
     }
 }
 
@@ -171,14 +219,14 @@ impl Conv2dBuilder {
             .build()?;
         let init = self.init.unwrap_or(Init::default_for(self.activation)).check()?;
         let plan = Conv2dPlan::new(shape, &self.options)?;
-        Ok(Conv2d { plan, bias: self.bias, activation: self.activation.check()?, init })
+        Ok(Conv2d { plan, bias: self.bias, activation: self.activation.check()?, init, pool: None })
     }
 }
 
 impl<T: Scalar> Layer<T> for Conv2d<T> {
     type In = Ix4;
     type Out = Ix4;
-    type Memo = Scratch<T>;
+    type Memo = Conv2dMemo<T>;
 
     fn kind(&self) -> &'static str {
         "conv"
@@ -193,6 +241,9 @@ impl<T: Scalar> Layer<T> for Conv2d<T> {
         if self.activation != Activation::Identity {
             line += &format!(", {}", self.activation);
         }
+        if let Some(pool) = &self.pool {
+            line += &format!(", {}", pool2d::describe("max", pool));
+        }
         line
     }
 
@@ -200,7 +251,7 @@ impl<T: Scalar> Layer<T> for Conv2d<T> {
         let shape = self.plan.shape();
         let [height, width] = shape.input();
         expect_sample(&[shape.in_channels(), height, width], input)?;
-        let [out_height, out_width] = shape.output();
+        let [out_height, out_width] = self.pool.map_or(shape.output(), |pool| pool.output());
         Ok(vec![shape.out_channels(), out_height, out_width])
     }
 
@@ -224,8 +275,29 @@ impl<T: Scalar> Layer<T> for Conv2d<T> {
         self.plan.shape().macs()
     }
 
-    fn memo(&self, input: &Ix4) -> Scratch<T> {
-        self.plan.scratch(input[0])
+    /// Max pooling by windows of 2x2 pixels, side by side: the maps need not be written to memory.
+    fn fuse(&self, next: &dyn Any) -> Option<Self> {
+        let pool = *next.downcast_ref::<MaxPool2d>()?.shape();
+        let pairs = pool.window() == [2, 2] && pool.stride() == [2, 2];
+        (pairs && self.pool.is_none()).then(|| Self { pool: Some(pool), ..self.clone() })
+    }
+
+    fn packed_len(&self, passes: PackFor) -> usize {
+        self.plan.packed_len(passes)
+    }
+
+    fn pack(&self, passes: PackFor, params: &[T], packed: &mut [T]) {
+        let [weight, _] = split(params, self.lens());
+        self.plan.pack(passes, weight, packed).expect(CHECKED);
+    }
+
+    fn memo(&self, input: &Ix4) -> Conv2dMemo<T> {
+        let (outputs, maps) = self.pool.map_or((0, 0), |pool| (pool.output_len(), pool.input_len()));
+        Conv2dMemo {
+            scratch: self.plan.scratch(input[0]),
+            positions: vec![0; input[0] * outputs],
+            delta: vec![T::ZERO; input[0] * maps],
+        }
     }
 
     fn forward(
@@ -233,17 +305,26 @@ impl<T: Scalar> Layer<T> for Conv2d<T> {
         state: State<'_, T>,
         x: ArrayView4<'_, T>,
         mut y: ArrayViewMut4<'_, T>,
-        scratch: &mut Scratch<T>,
+        memo: &mut Conv2dMemo<T>,
         _: Phase<'_>,
     ) {
-        let [weight, bias] = split(state.params, self.lens());
+        let [_, bias] = split(state.params, self.lens());
         let epilogue = Epilogue { bias: self.bias.then_some(bias), activation: self.activation };
-        let batch = x.dim().0;
-        self.plan.forward(batch, elements(&x), weight, epilogue, elements_mut(&mut y), scratch).expect(CHECKED);
+        let (batch, weights, x, y) = (x.dim().0, self.weights(state), elements(&x), elements_mut(&mut y));
+        let scratch = &mut memo.scratch;
+        let done = if self.pool.is_some() {
+            let positions = &mut memo.positions[..y.len()];
+            self.plan.forward_max_pooled(batch, x, weights, epilogue, y, positions, scratch)
+        } else {
+            self.plan.forward(batch, x, weights, epilogue, y, scratch)
+        };
+        done.expect(CHECKED);
     }
 
     /// With δ = ∂C/∂z = ∂C/∂y · σ′(z), as in the article: ∂C/∂b sums δ over each map, ∂C/∂w correlates the input with δ,
     /// ∂C/∂x is the full convolution of w with δ.
+    ///
+    /// With a pooling, δ is that of the winners, and zero elsewhere.
     fn backward(
         &self,
         state: State<'_, T>,
@@ -251,17 +332,18 @@ impl<T: Scalar> Layer<T> for Conv2d<T> {
         dx: Option<ArrayViewMut4<'_, T>>,
         grads: &mut [T],
     ) {
-        let [weight, _] = split(state.params, self.lens());
-        let [dweight, dbias] = split_mut(grads, self.lens());
-        let (batch, x) = (pass.x.dim().0, elements(&pass.x));
-        let delta = elements_mut(&mut pass.dy);
-        self.activation.backprop(elements(&pass.y), delta);
-        if self.bias {
-            self.plan.bias_gradient(batch, delta, dbias).expect(CHECKED);
-        }
-        self.plan.weight_gradient(batch, x, delta, dweight, pass.memo).expect(CHECKED);
-        if let Some(mut dx) = dx {
-            self.plan.input_gradient(batch, delta, weight, elements_mut(&mut dx), pass.memo).expect(CHECKED);
-        }
+        let Conv2dMemo { scratch, positions, delta } = pass.memo;
+        let dy = elements_mut(&mut pass.dy);
+        self.activation.backprop(elements(&pass.y), dy);
+        let delta = match &self.pool {
+            None => dy,
+            Some(pool) => {
+                let batch = pass.x.dim().0;
+                let (positions, delta) = (&positions[..dy.len()], &mut delta[..batch * pool.input_len()]);
+                max_pool2d_backward(pool, batch, dy, positions, delta).expect(CHECKED);
+                delta
+            }
+        };
+        self.gradients(state, &pass.x, delta, dx, grads, scratch);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use conv_kernels::{Activation, Scalar, gemm};
+use conv_kernels::{Activation, PackFor, Scalar, gemm, vectorized};
 use ndarray::{ArrayView2, ArrayViewMut2, Ix2};
 
 use crate::{
@@ -11,6 +11,12 @@ use crate::{
     split, split_mut,
     views::{elements, elements_mut},
 };
+
+/// Weights of at most this many bytes are kept transposed for inference: more would not be in a cache anyway.
+const TRANSPOSED_BYTES: usize = 16 << 20;
+
+/// Side of the squares by which weights are transposed.
+const SQUARE: usize = 16;
 
 const CHECKED: &str = "the shapes were checked when the layer was built and the batch entered";
 
@@ -173,6 +179,27 @@ impl<T: Scalar> Layer<T> for Dense<T> {
         self.inputs as u64 * self.outputs as u64
     }
 
+    /// For inference, where weights stay as they are, the transposed weights, if they are not too many: a few samples then read
+    /// them from end to end.
+    fn packed_len(&self, passes: PackFor) -> usize {
+        let len = self.inputs * self.outputs;
+        if passes == PackFor::Forward && len <= TRANSPOSED_BYTES / size_of::<T>() { len } else { 0 }
+    }
+
+    fn pack(&self, _: PackFor, params: &[T], packed: &mut [T]) {
+        let [weight, _] = split(params, self.lens());
+        for (first, rows) in weight.chunks(SQUARE * self.inputs).enumerate() {
+            for columns in (0..self.inputs).step_by(SQUARE) {
+                let columns = columns..self.inputs.min(columns + SQUARE);
+                for (output, row) in (SQUARE * first..).zip(rows.chunks_exact(self.inputs)) {
+                    for input in columns.clone() {
+                        packed[input * self.outputs + output] = row[input];
+                    }
+                }
+            }
+        }
+    }
+
     fn memo(&self, _: &Ix2) {}
 
     fn forward(
@@ -184,13 +211,18 @@ impl<T: Scalar> Layer<T> for Dense<T> {
         _: Phase<'_>,
     ) {
         let [weight, bias] = split(state.params, self.lens());
-        gemm(T::one(), &x, &self.matrix(weight).t(), T::ZERO, &mut y).expect(CHECKED);
-        for row in elements_mut(&mut y).chunks_exact_mut(self.outputs) {
-            for (z, &b) in row.iter_mut().zip(bias) {
-                *z += b;
+        let transposed = match state.packed {
+            [] => self.matrix(weight).reversed_axes(),
+            packed => ArrayView2::from_shape((self.inputs, self.outputs), packed).expect(CHECKED),
+        };
+        gemm(T::one(), &x, &transposed, T::ZERO, &mut y).expect(CHECKED);
+        let y = elements_mut(&mut y);
+        vectorized(|| {
+            for row in y.chunks_exact_mut(self.outputs) {
+                row.iter_mut().zip(bias).for_each(|(z, &b)| *z += b);
             }
-            self.activation.apply(row);
-        }
+        });
+        self.activation.apply(y);
     }
 
     /// With δ = ∂C/∂z = ∂C/∂y · σ′(z): ∂C/∂b sums δ over the batch, ∂C/∂w = δᵀ x, ∂C/∂x = δ w.
@@ -205,11 +237,11 @@ impl<T: Scalar> Layer<T> for Dense<T> {
         let [dweight, dbias] = split_mut(grads, self.lens());
         let delta = elements_mut(&mut pass.dy);
         self.activation.backprop(elements(&pass.y), delta);
-        for row in delta.chunks_exact(self.outputs) {
-            for (db, &d) in dbias.iter_mut().zip(row) {
-                *db += d;
+        vectorized(|| {
+            for row in delta.chunks_exact(self.outputs) {
+                dbias.iter_mut().zip(row).for_each(|(db, &d)| *db += d);
             }
-        }
+        });
         let mut dweight =
             ArrayViewMut2::from_shape((self.outputs, self.inputs), dweight).expect("a tensor is as long as its shape");
         gemm(T::one(), &pass.dy.t(), &pass.x, T::one(), &mut dweight).expect(CHECKED);

@@ -2,11 +2,12 @@
 
 use std::marker::PhantomData;
 
-use conv_kernels::Scalar;
+use conv_kernels::{Scalar, vectorized};
 use ndarray::{ArrayView, ArrayViewMut, Dimension};
 
 use crate::{
     Layer, LayerError, Pass, Phase, State,
+    random::Stream,
     views::{elements, elements_mut, expect_rank},
 };
 
@@ -50,18 +51,39 @@ impl<D: Dimension> Dropout<D> {
     }
 }
 
+/// Random bits that are drawn at a time.
+const DRAW: usize = 256;
+
 /// Which values the last forward pass kept.
 #[derive(Clone, Debug)]
-pub struct Mask {
-    keep: Vec<bool>,
+pub struct Mask<T> {
+    /// What each kept value is multiplied by, and 0 for the others.
+    scale: Vec<T>,
     /// Whether the last forward pass dropped at all: not in [`Phase::Infer`].
     dropping: bool,
+}
+
+impl<D> Dropout<D> {
+    /// The mask of one sample: a value is kept when 32 random bits, read as a fraction, are at least p.
+    fn draw<T: Scalar>(&self, mut stream: Stream, scale: &mut [T]) {
+        let (threshold, kept) = ((self.p * 2f64.powi(32)) as u32, T::of(1.0 / (1.0 - self.p)));
+        let mut words = [0; DRAW];
+        for scale in scale.chunks_mut(DRAW) {
+            let words = &mut words[..scale.len()];
+            stream.fill_bits(words);
+            vectorized(|| {
+                for (scale, &word) in scale.iter_mut().zip(&*words) {
+                    *scale = if word >= threshold { kept } else { T::ZERO };
+                }
+            });
+        }
+    }
 }
 
 impl<T: Scalar, D: Dimension + 'static> Layer<T> for Dropout<D> {
     type In = D;
     type Out = D;
-    type Memo = Mask;
+    type Memo = Mask<T>;
 
     fn kind(&self) -> &'static str {
         "drop"
@@ -80,8 +102,8 @@ impl<T: Scalar, D: Dimension + 'static> Layer<T> for Dropout<D> {
         self.name = name.into();
     }
 
-    fn memo(&self, input: &D) -> Mask {
-        Mask { keep: vec![true; input.size()], dropping: false }
+    fn memo(&self, input: &D) -> Mask<T> {
+        Mask { scale: vec![T::ZERO; input.size()], dropping: false }
     }
 
     fn forward(
@@ -89,7 +111,7 @@ impl<T: Scalar, D: Dimension + 'static> Layer<T> for Dropout<D> {
         _: State<'_, T>,
         x: ArrayView<'_, T, D>,
         mut y: ArrayViewMut<'_, T, D>,
-        mask: &mut Mask,
+        mask: &mut Mask<T>,
         phase: Phase<'_>,
     ) {
         let Phase::Train { key, epoch, samples } = phase else {
@@ -98,15 +120,12 @@ impl<T: Scalar, D: Dimension + 'static> Layer<T> for Dropout<D> {
             return;
         };
         mask.dropping = true;
-        let keep = &mut mask.keep[..x.len()];
+        let scale = &mut mask.scale[..x.len()];
         let sample_len = x.len() / samples.len().max(1);
-        // kept when 32 random bits, read as a fraction, are at least p
-        let threshold = (self.p * 2f64.powi(32)) as u64;
-        for (keep, &sample) in keep.chunks_exact_mut(sample_len.max(1)).zip(samples) {
-            let mut stream = key.stream("dropout", &self.name, epoch, sample);
-            keep.fill_with(|| u64::from(stream.bits()) >= threshold);
+        for (scale, &sample) in scale.chunks_exact_mut(sample_len.max(1)).zip(samples) {
+            self.draw(key.stream("dropout", &self.name, epoch, sample), scale);
         }
-        scale_kept(keep, self.p, elements(&x), elements_mut(&mut y));
+        multiply(scale, elements(&x), elements_mut(&mut y));
     }
 
     fn backward(&self, _: State<'_, T>, mut pass: Pass<'_, T, Self>, dx: Option<ArrayViewMut<'_, T, D>>, _: &mut [T]) {
@@ -115,15 +134,15 @@ impl<T: Scalar, D: Dimension + 'static> Layer<T> for Dropout<D> {
             dx.assign(&pass.dy);
             return;
         }
-        let keep = &pass.memo.keep[..pass.dy.len()];
-        scale_kept(keep, self.p, elements_mut(&mut pass.dy), elements_mut(&mut dx));
+        multiply(&pass.memo.scale[..pass.dy.len()], elements_mut(&mut pass.dy), elements_mut(&mut dx));
     }
 }
 
-/// `to = from/(1−p)` where kept, else 0.
-fn scale_kept<T: Scalar>(keep: &[bool], p: f64, from: &[T], to: &mut [T]) {
-    let scale = T::of(1.0 / (1.0 - p));
-    for ((to, &from), &keep) in to.iter_mut().zip(from).zip(keep) {
-        *to = if keep { from * scale } else { T::ZERO };
-    }
+/// `to = from · scale` where the scale is above 0, else 0.
+fn multiply<T: Scalar>(scale: &[T], from: &[T], to: &mut [T]) {
+    vectorized(|| {
+        for ((to, &from), &scale) in to.iter_mut().zip(from).zip(scale) {
+            *to = if scale > T::ZERO { from * scale } else { T::ZERO };
+        }
+    });
 }

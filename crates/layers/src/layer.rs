@@ -1,8 +1,8 @@
 //! The contract of a layer.
 
-use std::fmt::Debug;
+use std::{any::Any, fmt::Debug};
 
-use conv_kernels::Scalar;
+use conv_kernels::{PackFor, Scalar};
 use ndarray::{ArrayView, ArrayViewMut, Dimension};
 
 use crate::{
@@ -120,6 +120,31 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync + 'static {
         let _ = name;
     }
 
+    /// This layer and the next one as a single layer, if that is faster. Networks compute with it, unless they are to be looked
+    /// into.
+    ///
+    /// `next` is a layer, to be downcast. The single layer has the parameters and buffers of the two, in that order, the
+    /// multiply-adds of both, and gives the bits that the two give one after the other, wherever these are finite.
+    fn fuse(&self, next: &dyn Any) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        let _ = next;
+        None
+    }
+
+    /// The length of [`State::packed`]: none for layers that read their parameters as they are.
+    fn packed_len(&self, passes: PackFor) -> usize {
+        let _ = passes;
+        0
+    }
+
+    /// Puts the parameters into the order in which the passes read them: once, when they have changed, for all lanes of a
+    /// batch. `packed` has the length that [`packed_len`](Layer::packed_len) says.
+    fn pack(&self, passes: PackFor, params: &[T], packed: &mut [T]) {
+        let _ = (passes, params, packed);
+    }
+
     /// Room for a batch of that shape and for any smaller one.
     fn memo(&self, input: &Self::In) -> Self::Memo;
 
@@ -151,13 +176,23 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync + 'static {
     }
 }
 
-/// What a layer has: parameters and buffers, each laid out as its specs say.
+/// What a layer has: parameters and buffers, each laid out as its specs say, and what it made of the parameters.
 #[derive(Clone, Copy, Debug)]
 pub struct State<'a, T> {
     /// The tensors of [`Layer::params`].
     pub params: &'a [T],
     /// The tensors of [`Layer::buffers`].
     pub buffers: &'a [T],
+    /// What [`Layer::pack`] made of `params`, or empty: then a pass makes it for itself.
+    pub packed: &'a [T],
+}
+
+impl<'a, T> State<'a, T> {
+    /// Parameters and buffers, nothing packed.
+    #[must_use]
+    pub fn new(params: &'a [T], buffers: &'a [T]) -> Self {
+        Self { params, buffers, packed: &[] }
+    }
 }
 
 /// What one forward pass left for the backward pass.

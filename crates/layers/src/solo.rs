@@ -135,7 +135,7 @@ impl<T: Scalar, L: Layer<T>> Solo<T, L> {
         let x = x.as_standard_layout().into_owned();
         let mut y = Array::zeros(with_batch::<L::Out>(batch, &self.output));
         let mut memo = self.layer.memo(&x.raw_dim());
-        let state = State { params: self.params.values(), buffers: self.buffers.values() };
+        let state = State::new(self.params.values(), self.buffers.values());
         self.layer.forward(state, x.view(), y.view_mut(), &mut memo, phase);
         if matches!(phase, Phase::Train { .. }) {
             self.layer.commit(&memo, self.buffers.values_mut());
@@ -154,7 +154,7 @@ impl<T: Scalar, L: Layer<T>> Solo<T, L> {
         check("the gradient", dy.shape(), last.y.shape()[0], &self.output)?;
         let mut dy = dy.as_standard_layout().into_owned();
         let mut dx = Array::zeros(last.x.raw_dim());
-        let state = State { params: self.params.values(), buffers: self.buffers.values() };
+        let state = State::new(self.params.values(), self.buffers.values());
         let pass = Pass { x: last.x.view(), y: last.y.view(), dy: dy.view_mut(), memo: &mut last.memo };
         self.layer.backward(state, pass, Some(dx.view_mut()), self.grads.values_mut());
         Ok(dx)

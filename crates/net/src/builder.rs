@@ -276,6 +276,7 @@ impl<T: Scalar> SequentialBuilder<T> {
             let nowhere: Range<usize> = 0..0;
             stages.push(Stage {
                 name,
+                end: stages.len() + 1,
                 layer: Arc::from(layer),
                 input: shape,
                 output,

@@ -132,14 +132,19 @@ impl<T: Scalar> Images<'_, T> {
                 for ((channel, out), table) in
                     image.outer_iter().zip(out.chunks_exact_mut(plane.max(1))).zip(tables.chunks_exact(256))
                 {
-                    for (out, &byte) in out.iter_mut().zip(channel) {
-                        *out = table[usize::from(byte)];
+                    match (channel.as_slice(), <&[T; 256]>::try_from(table)) {
+                        (Some(bytes), Ok(table)) => {
+                            out.iter_mut().zip(bytes).for_each(|(out, &byte)| *out = table[usize::from(byte)]);
+                        }
+                        _ => out.iter_mut().zip(channel).for_each(|(out, &byte)| *out = table[usize::from(byte)]),
                     }
                 }
             }
             Self::Values(view) => {
-                for (out, &value) in out.iter_mut().zip(view.index_axis(ndarray::Axis(0), index)) {
-                    *out = value;
+                let sample = view.index_axis(ndarray::Axis(0), index);
+                match sample.as_slice() {
+                    Some(values) => out.copy_from_slice(values),
+                    None => out.iter_mut().zip(&sample).for_each(|(out, &value)| *out = value),
                 }
             }
             Self::Expanded(images) => images.write(index, tables, out),

@@ -3,9 +3,9 @@
 //! A batch is a flat slice and the shape of one sample. A layer of vectors (rank 2) also takes a batch of images, each
 //! flattened: both are the same memory.
 
-use std::{any::Any, fmt::Debug};
+use std::{any::Any, fmt::Debug, sync::Arc};
 
-use layers::{Layer, LayerError, Pass, Phase, Scalar, Scope, State, TensorSpec, random::Stream};
+use layers::{Layer, LayerError, PackFor, Pass, Phase, Scalar, Scope, State, TensorSpec, random::Stream};
 use ndarray::{ArrayView, ArrayViewMut, Dimension};
 
 /// A layer's memo, whatever its type.
@@ -65,6 +65,10 @@ pub(crate) trait Erased<T: Scalar>: Debug + Send + Sync {
     fn scope(&self) -> Scope;
     fn macs(&self, input: &[usize]) -> u64;
     fn attach(&mut self, name: &str);
+    fn as_any(&self) -> &dyn Any;
+    fn fuse(&self, next: &dyn Erased<T>) -> Option<Arc<dyn Erased<T>>>;
+    fn packed_len(&self, passes: PackFor) -> usize;
+    fn pack(&self, passes: PackFor, params: &[T], packed: &mut [T]);
     fn memo(&self, input: Shape<'_>) -> ErasedMemo;
     fn forward(
         &self,
@@ -136,6 +140,22 @@ impl<T: Scalar, L: Layer<T>> Erased<T> for L {
 
     fn attach(&mut self, name: &str) {
         Layer::attach(self, name);
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn fuse(&self, next: &dyn Erased<T>) -> Option<Arc<dyn Erased<T>>> {
+        Layer::fuse(self, next.as_any()).map(|both| Arc::new(both) as Arc<dyn Erased<T>>)
+    }
+
+    fn packed_len(&self, passes: PackFor) -> usize {
+        Layer::packed_len(self, passes)
+    }
+
+    fn pack(&self, passes: PackFor, params: &[T], packed: &mut [T]) {
+        Layer::pack(self, passes, params, packed);
     }
 
     fn memo(&self, input: Shape<'_>) -> ErasedMemo {

@@ -93,7 +93,7 @@ impl<T: Scalar> Sequential<T> {
 
     /// How many of `count` samples to look at together.
     fn inference_batch(&self, count: usize) -> usize {
-        let values = self.stages.iter().map(|stage| stage.output.iter().product::<usize>()).sum::<usize>();
+        let values = self.layers().iter().map(|stage| stage.output.iter().product::<usize>()).sum::<usize>();
         (VALUES / values.max(1)).clamp(1, BATCH).min(count.max(1))
     }
 }

@@ -3,16 +3,15 @@
 //! A batch travels segment by segment. Within a segment it is cut into lanes, by the shapes alone, which run side by side;
 //! gradients are summed over lanes in a fixed order. So every number is the same for any number of threads.
 
-use layers::{Phase, Scalar, State, random::Key};
+use layers::{Phase, Scalar, random::Key, vectorized};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use rayon::prelude::*;
 
 use crate::{
     Cost, Images, NetError, Sequential, Targets, Workspace,
-    erased::{ErasedPass, Shape},
     error::dims,
-    sequential::Stage,
-    workspace::Lane,
+    way::Way,
+    workspace::{Edge, GRADIENT_BUFFERS, Lane},
 };
 
 /// Sums over fewer values than this stay on the calling thread.
@@ -27,6 +26,15 @@ pub(crate) struct Draw<'a> {
     pub(crate) key: Key,
     pub(crate) epoch: u64,
     pub(crate) samples: &'a [u64],
+}
+
+/// Lanes that share a buffer of gradients, with their part of the edges; `first` is the number of the first lane.
+struct Part<'a, T> {
+    first: usize,
+    lanes: &'a mut [Lane<T>],
+    dy: &'a mut [T],
+    dx: Option<&'a mut [T]>,
+    grads: &'a mut [T],
 }
 
 impl<T: Scalar> Sequential<T> {
@@ -97,7 +105,7 @@ impl<T: Scalar> Sequential<T> {
         workspace.tables = tables;
     }
 
-    /// Runs `count` samples through all layers and gathers the outputs.
+    /// Runs `count` samples through all layers.
     pub(crate) fn forward(
         &self,
         workspace: &mut Workspace<T>,
@@ -105,58 +113,31 @@ impl<T: Scalar> Sequential<T> {
         draw: Option<Draw<'_>>,
         load: &Load<'_, T>,
     ) {
+        let route = self.route(workspace);
         workspace.count = count;
-        for (index, segment) in self.segments.iter().enumerate() {
-            let stages = &self.stages[segment.stages.clone()];
-            let len: usize = stages[0].input.iter().product();
-            let (before, rest) = workspace.spaces.split_at_mut(index);
-            let space = &mut rest[0];
-            let (per_lane, active) = (space.per_lane, space.active(count));
-            let run = |(i, lane): (usize, &mut Lane<T>)| {
+        workspace.packed.update(&route.stages, &self.params);
+        let Workspace { spaces, edges, packed, .. } = workspace;
+        for (index, (segment, space)) in route.segments.iter().zip(spaces).enumerate() {
+            let way = Way::new(self, packed, &route.stages, segment);
+            let (before, after) = edges.split_at_mut(index + 1);
+            let (before, after) = (&mut before[index], &mut after[0]);
+            let (per_lane, active, len) = (space.per_lane, space.active(count), before.len);
+            let run = |(i, ((lane, x), y)): (usize, ((&mut Lane<T>, &mut [T]), &mut [T]))| {
                 let first = i * per_lane;
                 lane.count = per_lane.min(count - first);
-                for (k, out) in lane.values[0].chunks_exact_mut(len).take(lane.count).enumerate() {
-                    match before.last() {
-                        None => load(first + k, out),
-                        Some(space) => {
-                            out.copy_from_slice(space.sample(first + k, self.segments[index - 1].stages.len(), len))
-                        }
-                    }
+                if index == 0 {
+                    x.chunks_exact_mut(len).take(lane.count).zip(first..).for_each(|(x, sample)| load(sample, x));
                 }
-                let lane_draw = draw.map(|draw| Draw { samples: &draw.samples[first..first + lane.count], ..draw });
-                self.lane_forward(stages, lane, lane_draw);
+                let draw = draw.map(|draw| Draw { samples: &draw.samples[first..first + lane.count], ..draw });
+                way.forward(lane, x, y, draw);
             };
+            let (x, y) = (&mut before.values[..], &mut after.values[..]);
             match &mut space.lanes[..active] {
-                [lane] => run((0, lane)),
-                lanes => lanes.par_iter_mut().enumerate().for_each(run),
-            }
-        }
-        self.gather_outputs(workspace);
-    }
-
-    fn lane_forward(&self, stages: &[Stage<T>], lane: &mut Lane<T>, draw: Option<Draw<'_>>) {
-        let count = lane.count;
-        let phase = match draw {
-            None => Phase::Infer,
-            Some(Draw { key, epoch, samples }) => {
-                lane.samples[..count].copy_from_slice(samples);
-                Phase::Train { key, epoch, samples: &lane.samples[..count] }
-            }
-        };
-        for (k, stage) in stages.iter().enumerate() {
-            let (x, y) = lane.values.split_at_mut(k + 1);
-            let [input, output] = stage.shapes(count);
-            let (x, y) = (&x[k][..input.len()], &mut y[0][..output.len()]);
-            stage.layer.forward(self.state(stage), [input, output], x, y, &mut lane.memos[k], phase);
-        }
-    }
-
-    fn gather_outputs(&self, workspace: &mut Workspace<T>) {
-        let len = self.outputs();
-        let place = self.segments.last().map_or(0, |segment| segment.stages.len());
-        if let Some(space) = workspace.spaces.last() {
-            for (image, out) in workspace.outputs.chunks_exact_mut(len).take(workspace.count).enumerate() {
-                out.copy_from_slice(space.sample(image, place, len));
+                [lane] => run((0, ((lane, x), y))),
+                lanes => {
+                    let (x, y) = (x.par_chunks_mut(per_lane * len), y.par_chunks_mut(per_lane * after.len));
+                    lanes.par_iter_mut().zip(x).zip(y).enumerate().for_each(run);
+                }
             }
         }
     }
@@ -169,64 +150,53 @@ impl<T: Scalar> Sequential<T> {
         cost: &dyn Cost<T>,
     ) -> f64 {
         const FITS: &str = "the buffers hold the whole capacity";
-        let (count, width) = (workspace.count, self.outputs());
-        let outputs = ArrayView2::from_shape((count, width), &workspace.outputs[..count * width]).expect(FITS);
-        let gradient = &mut workspace.output_gradient[..count * width];
-        cost.evaluate(outputs, targets, ArrayViewMut2::from_shape((count, width), gradient).expect(FITS))
+        let count = workspace.count;
+        let last = workspace.edges.len() - 1;
+        let Edge { len, values, diffs } = &mut workspace.edges[last];
+        let outputs = ArrayView2::from_shape((count, *len), &values[..count * *len]).expect(FITS);
+        cost.evaluate(
+            outputs,
+            targets,
+            ArrayViewMut2::from_shape((count, *len), &mut diffs[..count * *len]).expect(FITS),
+        )
     }
 
     /// Goes back from `∂C/∂outputs` to the gradient of every parameter.
     pub(crate) fn backward(&self, workspace: &mut Workspace<T>) {
-        let count = workspace.count;
-        for (index, segment) in self.segments.iter().enumerate().rev() {
-            let stages = &self.stages[segment.stages.clone()];
-            let len: usize = stages.last().map_or(0, |stage| stage.output.iter().product());
-            let (spaces, after) = workspace.spaces.split_at_mut(index + 1);
-            let space = &mut spaces[index];
-            let (per_lane, active) = (space.per_lane, space.active(count));
-            let output_gradient = &workspace.output_gradient;
-            let share = active.div_ceil(space.grads.len()).max(1);
-            let run = |(group, (lanes, grads)): (usize, (&mut [Lane<T>], &mut Vec<T>))| {
+        let route = self.route(workspace);
+        let Workspace { spaces, edges, packed, grads, count, .. } = workspace;
+        for (index, (segment, space)) in route.segments.iter().zip(spaces).enumerate().rev() {
+            let way = Way::new(self, packed, &route.stages, segment);
+            let total = &mut grads.values_mut()[way.params()];
+            let (before, after) = edges.split_at_mut(index + 1);
+            let (before, after) = (&mut before[index], &mut after[0]);
+            let (x, y, dy) = (&before.values[..], &after.values[..], &mut after.diffs[..]);
+            // the input of the network has no gradient
+            let dx = (index > 0).then_some(&mut before.diffs[..]);
+            let [x_len, y_len] = [before.len, after.len].map(|len| space.per_lane * len);
+            let run = |Part { first, lanes, dy, mut dx, grads }: Part<'_, T>| {
                 grads.fill(T::ZERO);
-                for (i, lane) in lanes.iter_mut().enumerate() {
-                    let first = (group * share + i) * per_lane;
-                    let diffs = lane.diffs.last_mut().map_or(&mut [][..], |diffs| diffs.as_mut_slice());
-                    for (k, out) in diffs.chunks_exact_mut(len).take(lane.count).enumerate() {
-                        let at = (first + k) * len;
-                        out.copy_from_slice(match after.first() {
-                            None => &output_gradient[at..at + len],
-                            Some(space) => space.input_gradient(first + k, len),
-                        });
-                    }
-                    self.lane_backward(stages, segment.stages.start == 0, lane, grads);
+                for ((i, lane), dy) in lanes.iter_mut().enumerate().zip(dy.chunks_mut(y_len)) {
+                    let (x, y) = (&x[(first + i) * x_len..], &y[(first + i) * y_len..]);
+                    way.backward(lane, [x, y], dy, dx.as_mut().map(|dx| &mut dx[i * x_len..]), grads);
                 }
             };
+            let active = space.active(*count);
+            let share = active.div_ceil(GRADIENT_BUFFERS);
+            let lanes = &mut space.lanes[..active];
             if active <= share {
-                run((0, (&mut space.lanes[..active], &mut space.grads[0])));
-            } else {
-                space.lanes[..active].par_chunks_mut(share).zip(&mut space.grads).enumerate().for_each(run);
+                run(Part { first: 0, lanes, dy, dx, grads: total });
+                continue;
             }
-            let used = active.div_ceil(share);
-            let range = stages.iter().map(|stage| stage.params.start).min().unwrap_or(0)
-                ..stages.last().map_or(0, |stage| stage.params.end);
-            sum(&mut workspace.grads.values_mut()[range], &space.grads[..used]);
-        }
-    }
-
-    fn lane_backward(&self, stages: &[Stage<T>], first: bool, lane: &mut Lane<T>, grads: &mut [T]) {
-        let start = stages[0].params.start;
-        for (k, stage) in stages.iter().enumerate().rev() {
-            let (dx, dy) = lane.diffs.split_at_mut(k + 1);
-            let [input, output] = stage.shapes(lane.count);
-            let pass = ErasedPass {
-                x: &lane.values[k][..input.len()],
-                y: &lane.values[k + 1][..output.len()],
-                dy: &mut dy[0][..output.len()],
-                memo: &mut lane.memos[k],
-            };
-            let dx = (!first || k > 0).then(|| &mut dx[k][..input.len()]);
-            let grads = &mut grads[stage.params.start - start..stage.params.end - start];
-            stage.layer.backward(self.state(stage), [input, output], pass, dx, grads);
+            let parts = lanes.par_chunks_mut(share).zip(dy.par_chunks_mut(share * y_len)).zip(&mut space.grads);
+            let parts = parts.enumerate().map(|(i, ((lanes, dy), grads))| (i * share, lanes, dy, grads));
+            match dx {
+                None => parts.for_each(|(first, lanes, dy, grads)| run(Part { first, lanes, dy, dx: None, grads })),
+                Some(dx) => parts.zip(dx.par_chunks_mut(share * x_len)).for_each(|((first, lanes, dy, grads), dx)| {
+                    run(Part { first, lanes, dy, dx: Some(dx), grads });
+                }),
+            }
+            sum(total, &space.grads[..active.div_ceil(share)]);
         }
     }
 
@@ -253,11 +223,13 @@ impl<T: Scalar> Sequential<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn commit(&mut self, workspace: &Workspace<T>) {
-        for (segment, space) in self.segments.iter().zip(&workspace.spaces) {
-            for (k, stage) in self.stages[segment.stages.clone()].iter().enumerate() {
+        let Self { buffers, apart, fused, .. } = self;
+        let route = if workspace.is_open() { apart } else { fused };
+        for (segment, space) in route.segments.iter().zip(&workspace.spaces) {
+            for (k, stage) in route.stages[segment.stages.clone()].iter().enumerate() {
                 if !stage.buffers.is_empty() {
                     for lane in &space.lanes[..space.active(workspace.count)] {
-                        stage.layer.commit(&lane.memos[k], &mut self.buffers.values_mut()[stage.buffers.clone()]);
+                        stage.layer.commit(&lane.memos[k], &mut buffers.values_mut()[stage.buffers.clone()]);
                     }
                 }
             }
@@ -266,22 +238,9 @@ impl<T: Scalar> Sequential<T> {
 
     /// The first layer that gave an infinite value or NaN in the last forward pass.
     pub(crate) fn first_not_finite(&self, workspace: &Workspace<T>) -> Option<String> {
-        self.segments.iter().zip(&workspace.spaces).find_map(|(segment, space)| {
-            let lanes = &space.lanes[..space.active(workspace.count)];
-            self.stages[segment.stages.clone()].iter().enumerate().find_map(|(k, stage)| {
-                let bad = |lane: &Lane<T>| {
-                    lane.values[k + 1][..stage.shapes(lane.count)[1].len()].iter().any(|v| !v.is_finite())
-                };
-                lanes.iter().any(bad).then(|| stage.name.clone())
-            })
-        })
-    }
-
-    fn state(&self, stage: &Stage<T>) -> State<'_, T> {
-        State {
-            params: &self.params.values()[stage.params.clone()],
-            buffers: &self.buffers.values()[stage.buffers.clone()],
-        }
+        let route = self.route(workspace);
+        let bad = |stage: &usize| workspace.outputs_of(route, *stage).flatten().any(|value| !value.is_finite());
+        (0..route.stages.len()).find(bad).map(|stage| route.stages[stage].name.clone())
     }
 
     fn check_batch(&self, workspace: &Workspace<T>, images: &Images<'_, T>) -> Result<(), NetError> {
@@ -312,30 +271,16 @@ impl<T: Scalar> Sequential<T> {
     }
 }
 
-impl<T> Stage<T> {
-    /// The shapes of some samples before and after the layer.
-    fn shapes(&self, count: usize) -> [Shape<'_>; 2] {
-        [Shape { count, sample: &self.input }, Shape { count, sample: &self.output }]
-    }
-}
-
-impl Shape<'_> {
-    /// The number of values.
-    fn len(self) -> usize {
-        self.count * self.sample.iter().product::<usize>()
-    }
-}
-
 /// `total = parts[0] + parts[1] + …`, in that order for every element.
 fn sum<T: Scalar>(total: &mut [T], parts: &[Vec<T>]) {
     let add = |(total, at): (&mut [T], usize)| {
         let range = at..at + total.len();
         total.copy_from_slice(&parts[0][range.clone()]);
-        for part in &parts[1..] {
-            for (total, &value) in total.iter_mut().zip(&part[range.clone()]) {
-                *total += value;
+        vectorized(|| {
+            for part in &parts[1..] {
+                total.iter_mut().zip(&part[range.clone()]).for_each(|(total, &value)| *total += value);
             }
-        }
+        });
     };
     if total.len() < PARALLEL_SUM {
         add((total, 0));

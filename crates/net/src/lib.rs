@@ -13,12 +13,14 @@ mod execute;
 pub mod metrics;
 pub mod observe;
 pub mod optim;
+mod packed;
 mod save;
 mod schedule;
 mod sequential;
 mod spec;
 mod summary;
 mod train;
+mod way;
 mod workspace;
 
 pub use builder::SequentialBuilder;

@@ -26,18 +26,30 @@ use crate::{NetError, NetSpec, Scaling, SequentialBuilder, erased::Erased};
 pub struct Sequential<T: Scalar = f32> {
     pub(crate) input: Vec<usize>,
     pub(crate) scaling: Scaling,
-    pub(crate) stages: Vec<Stage<T>>,
-    pub(crate) segments: Vec<Segment>,
+    /// One layer a stage.
+    pub(crate) apart: Route<T>,
+    /// Layers that are faster as one share a stage.
+    pub(crate) fused: Route<T>,
     pub(crate) params: Arena<T>,
     pub(crate) buffers: Arena<T>,
     pub(crate) spec: Option<NetSpec>,
     pub(crate) metadata: BTreeMap<String, String>,
 }
 
+/// The way of a batch through the network.
+#[derive(Clone, Debug)]
+pub(crate) struct Route<T> {
+    pub(crate) stages: Vec<Stage<T>>,
+    pub(crate) segments: Vec<Segment>,
+}
+
 /// A layer in its place: its name, its shapes, and where its tensors lie in the arenas.
 #[derive(Clone, Debug)]
 pub(crate) struct Stage<T> {
+    /// The name of the layer, the first of those that are fused here.
     pub(crate) name: String,
+    /// How many layers it ends after.
+    pub(crate) end: usize,
     pub(crate) layer: Arc<dyn Erased<T>>,
     pub(crate) input: Vec<usize>,
     pub(crate) output: Vec<usize>,
@@ -78,9 +90,9 @@ impl<T: Scalar> Sequential<T> {
     ) -> Self {
         let params = lay_out(&mut stages, |stage| stage.layer.params(), |stage| &mut stage.params);
         let buffers = lay_out(&mut stages, |stage| stage.layer.buffers(), |stage| &mut stage.buffers);
-        let segments = segments(&stages);
+        let (fused, apart) = (Route::new(fused(&stages)), Route::new(stages));
         let metadata = BTreeMap::new();
-        let mut net = Self { input, scaling, stages, segments, params, buffers, spec, metadata };
+        let mut net = Self { input, scaling, apart, fused, params, buffers, spec, metadata };
         net.initialize(seed);
         net
     }
@@ -88,7 +100,7 @@ impl<T: Scalar> Sequential<T> {
     /// Draws the parameters anew: the same seed gives the same network.
     pub fn initialize(&mut self, seed: u64) {
         self.params.values_mut().fill(T::ZERO);
-        for stage in &self.stages {
+        for stage in &self.apart.stages {
             let mut stream = Key::new(seed).stream("init", &stage.name, 0, 0);
             stage.layer.init(&mut self.params.values_mut()[stage.params.clone()], &mut stream);
             stage.layer.init_buffers(&mut self.buffers.values_mut()[stage.buffers.clone()]);
@@ -104,7 +116,7 @@ impl<T: Scalar> Sequential<T> {
     /// The shape of one output, without the batch axis.
     #[must_use]
     pub fn output_shape(&self) -> &[usize] {
-        self.stages.last().map_or(&self.input, |stage| &stage.output)
+        self.layers().last().map_or(&self.input, |stage| &stage.output)
     }
 
     /// The number of outputs of one sample: classes, for a classifier.
@@ -115,7 +127,7 @@ impl<T: Scalar> Sequential<T> {
 
     /// The names of the layers, in order.
     pub fn layer_names(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.stages.iter().map(|stage| stage.name.as_str())
+        self.layers().iter().map(|stage| stage.name.as_str())
     }
 
     /// How bytes become numbers: part of the model.
@@ -166,8 +178,35 @@ impl<T: Scalar> Sequential<T> {
     /// Multiply-adds of one sample's forward pass, by the layers' definitions.
     #[must_use]
     pub fn macs(&self) -> u64 {
-        self.stages.iter().map(|stage| stage.layer.macs(&stage.input)).sum()
+        self.layers().iter().map(|stage| stage.layer.macs(&stage.input)).sum()
     }
+
+    /// The layers, each in its place.
+    pub(crate) fn layers(&self) -> &[Stage<T>] {
+        &self.apart.stages
+    }
+}
+
+impl<T: Scalar> Route<T> {
+    fn new(stages: Vec<Stage<T>>) -> Self {
+        Self { segments: segments(&stages), stages }
+    }
+}
+
+/// The same stages, but one for layers that are faster as one.
+fn fused<T: Scalar>(stages: &[Stage<T>]) -> Vec<Stage<T>> {
+    let mut fused: Vec<Stage<T>> = Vec::new();
+    for stage in stages {
+        let both = fused.last().and_then(|before| before.layer.fuse(&*stage.layer));
+        match (both, fused.last_mut()) {
+            (Some(layer), Some(before)) => {
+                (before.layer, before.end, before.output) = (layer, stage.end, stage.output.clone());
+                (before.params.end, before.buffers.end) = (stage.params.end, stage.buffers.end);
+            }
+            _ => fused.push(stage.clone()),
+        }
+    }
+    fused
 }
 
 /// One arena for some tensors of all stages, whose names get the layer's name in front.
@@ -192,10 +231,11 @@ fn lay_out<T: Scalar>(
 }
 
 /// A lane holds enough samples for about this many multiply-adds forward: long enough to pay for handing it to a thread,
-/// short enough that a batch of 64 small images feeds several threads.
+/// short enough that a batch of 64 small images feeds several threads. It is a power of two: then the usual batches make equal
+/// lanes, and the usual numbers of threads get equally many.
 const LANE_MACS: u64 = 4_000_000;
 /// And at most this many samples.
-const LANE_SAMPLES: usize = 16;
+const LANE_SAMPLES: u64 = 8;
 /// A layer without multiply-adds, on samples of at most this many values, stays with the whole batch that came before it.
 const SMALL_SAMPLE: usize = 4096;
 
@@ -214,8 +254,8 @@ fn segments<T: Scalar>(stages: &[Stage<T>]) -> Vec<Segment> {
     }
     for segment in &mut segments {
         let macs: u64 = stages[segment.stages.clone()].iter().map(|stage| stage.layer.macs(&stage.input)).sum();
-        let samples = LANE_MACS.div_ceil(macs.max(1)).min(LANE_SAMPLES as u64) as usize;
-        segment.lane = segment.lane.map(|_| samples);
+        let samples = LANE_MACS.div_ceil(macs.max(1)).min(LANE_SAMPLES) as usize;
+        segment.lane = segment.lane.map(|_| samples.next_power_of_two());
     }
     segments
 }

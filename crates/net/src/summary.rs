@@ -40,7 +40,7 @@ impl<T: Scalar> Sequential<T> {
     #[must_use]
     pub fn summary(&self) -> Summary {
         let mut rows = vec![["input".into(), String::new(), dims(&self.input), String::new()]];
-        for stage in &self.stages {
+        for stage in self.layers() {
             let count: usize = stage.layer.params().iter().map(layers::TensorSpec::len).sum();
             let count = if count == 0 { String::new() } else { thousands(count as u64) };
             rows.push([stage.name.clone(), stage.layer.describe(), dims(&stage.output), count]);

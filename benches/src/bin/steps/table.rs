@@ -91,7 +91,7 @@ fn by_layer(Profile { layers, between, update, step }: &Profile) -> Result<()> {
         let (forward, backward) = (layer.forward, layer.backward);
         part(&layer.name, &layer.what, [Some(forward), Some(backward)], forward + backward)?;
     }
-    part("between", "copies, cost, sums", [None, Some(*between)], *between)?;
+    part("between", "packing, cost, sums", [None, Some(*between)], *between)?;
     part("update", "sgd with momentum", [None, Some(*update)], *update)?;
     part("step", "all of it", [None, Some(*step)], *step)
 }

@@ -71,9 +71,9 @@ impl<'a> Direct<'a> {
         (self.shape.in_channels() / self.shape.groups(), self.shape.out_channels() / self.shape.groups())
     }
 
-    /// Scratch elements of a forward pass: packed weights, and what each cell needs.
-    fn forward_len<T: Scalar>(&self, packed: usize, cell: [usize; 3]) -> usize {
-        aligned::<T>(packed) + pass_lanes(self.shape, self.batch) * cell.into_iter().sum::<usize>()
+    /// Scratch elements of a forward pass: what each cell needs.
+    fn forward_len(&self, cell: [usize; 3]) -> usize {
+        pass_lanes(self.shape, self.batch) * cell.into_iter().sum::<usize>()
     }
 
     /// Elements of a copied strip, if the image is copied.

@@ -126,26 +126,29 @@ impl Winograd {
         Layout::new::<T>(&self.shape, self.tile, self.isa)
     }
 
-    /// Scratch elements: transformed kernels, and what each cell needs.
+    /// Elements of the transformed kernels.
+    pub(crate) fn kernels_len<T: Scalar>(&self) -> usize {
+        let layout = self.layout::<T>();
+        layout.groups * layout.blocks() * layout.kernels_block::<T>()
+    }
+
+    /// Scratch elements: what each cell needs.
     pub(crate) fn scratch_len<T: Scalar>(&self) -> usize {
         let layout = self.layout::<T>();
         let cells = pass_lanes(&self.shape, self.batch);
-        layout.groups * layout.blocks() * layout.kernels_block::<T>()
-            + cells * layout.cell_lens::<T>().into_iter().sum::<usize>()
+        cells * layout.cell_lens::<T>().into_iter().sum::<usize>()
     }
 
-    /// `y = σ(x ⋆ w + b)`.
+    /// `y = σ(x ⋆ w + b)`, the kernels transformed by [`Winograd::transform_kernels`].
     pub(crate) fn forward<T: Scalar>(
         &self,
         x: &[T],
-        overlays: Overlays<'_, T>,
+        kernels: &[T],
         epilogue: Epilogue<'_, T>,
         y: &mut [T],
         scratch: &mut [T],
     ) {
         let (layout, side) = (self.layout::<T>(), self.tile.side());
-        let (kernels, cells) = scratch.split_at_mut(layout.groups * layout.blocks() * layout.kernels_block::<T>());
-        self.transform_kernels(&layout, overlays, kernels, cells);
         let call = Call { layout, x, kernels, epilogue };
 
         let dim = [self.batch, self.shape.out_channels(), self.shape.out_pixels()];
@@ -153,45 +156,42 @@ impl Winograd {
         let units = [layout.images(), channel_unit(&self.shape, dim[1], SECTION), pixels];
         let cuts = Cuts::new(pass_lanes(&self.shape, self.batch), dim, units, [0, 2, 1]);
         let cell_len = layout.cell_lens::<T>().into_iter().sum();
-        grid(Cell::whole(view3(dim, y), cells), cuts, cell_len, &|cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
+        grid(Cell::whole(view3(dim, y), scratch), cuts, cell_len, &|cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
             self.compute(&call, cell);
         });
     }
 
     /// `U`, in parallel: `(block of output channels, point, input channel, output channel in the block)`.
-    fn transform_kernels<T: Scalar>(
-        &self,
-        layout: &Layout,
-        overlays: Overlays<'_, T>,
-        transformed: &mut [T],
-        scratch: &mut [T],
-    ) {
+    pub(crate) fn transform_kernels<T: Scalar>(&self, overlays: Overlays<'_, T>, transformed: &mut [T]) {
+        let layout = &self.layout::<T>();
         let [_, _, cell_len] = layout.cell_lens::<T>();
         let work = lanes((layout.groups * layout.depth * layout.maps * KERNEL_COST) as u64);
         let dim = [layout.groups, layout.blocks(), layout.kernels_block::<T>()];
-        let cuts = Cuts::new(work.min(pass_lanes(&self.shape, self.batch)), dim, [1, 1, dim[2]], [0, 1, 2]);
-        let whole = Cell::whole(view3(dim, transformed), scratch);
-        grid(whole, cuts, cell_len, &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
-            for ([group, index], transformed) in rows(&mut cell.view, cell.start) {
-                let (channels, width) = layout.block(index);
-                for first in (0..width).step_by(layout.lanes) {
-                    let map = group * layout.maps + channels.start + first;
-                    let (kernels, pitches) = overlays.kernels(&self.shape, map, 0);
-                    let op = KernelTransform {
-                        tile: self.tile,
-                        kernels,
-                        pitches,
-                        rotated: overlays.rotated(),
-                        maps: layout.lanes.min(channels.len() - first),
-                        channels: layout.depth,
-                        turned: &mut cell.scratch[..cell_len],
-                        width,
-                        plane: layout.kernels_plane::<T>(),
-                        transformed: &mut transformed[first..],
-                    };
-                    T::run(self.isa, op);
+        let cuts = Cuts::new(work, dim, [1, 1, dim[2]], [0, 1, 2]);
+        let whole = Cell::whole(view3(dim, &mut transformed[..self.kernels_len::<T>()]), &mut [][..]);
+        grid(whole, cuts, 0, &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
+            T::with_scratch(cell_len, |turned| {
+                for ([group, index], transformed) in rows(&mut cell.view, cell.start) {
+                    let (channels, width) = layout.block(index);
+                    for first in (0..width).step_by(layout.lanes) {
+                        let map = group * layout.maps + channels.start + first;
+                        let (kernels, pitches) = overlays.kernels(&self.shape, map, 0);
+                        let op = KernelTransform {
+                            tile: self.tile,
+                            kernels,
+                            pitches,
+                            rotated: overlays.rotated(),
+                            maps: layout.lanes.min(channels.len() - first),
+                            channels: layout.depth,
+                            turned: &mut *turned,
+                            width,
+                            plane: layout.kernels_plane::<T>(),
+                            transformed: &mut transformed[first..],
+                        };
+                        T::run(self.isa, op);
+                    }
                 }
-            }
+            });
         });
     }
 

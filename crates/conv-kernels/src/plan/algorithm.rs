@@ -53,6 +53,11 @@ impl Algorithm {
         Self::Winograd4,
     ];
 
+    /// Whether its kernels read weights in an order of their own, in the forward pass and the input gradient.
+    pub(super) fn packs(self) -> bool {
+        !matches!(self, Self::Im2col | Self::Pointwise | Self::Depthwise)
+    }
+
     /// Which passes of a shape it can compute with vectors of `lanes`, in pieces of `piece`: forward, input gradient,
     /// weight gradient.
     pub(super) fn passes(self, shape: &Conv2dShape, [lanes, piece]: [usize; 2]) -> [bool; 3] {

@@ -43,7 +43,7 @@ const PANEL: usize = (MAX_DEPTH * 2 + 1) * MAX_VECTOR;
 const STREAMS: usize = 16;
 
 /// At most so many rows read B in place.
-const FEW: usize = 6;
+pub(crate) const FEW: usize = 6;
 
 /// At most so many rows are thin: their tiles are four vectors wide, for enough independent sums.
 const THIN: usize = 2;

@@ -6,7 +6,8 @@ use std::env;
 use std::process::Command;
 
 use conv_kernels::machine::Machine;
-use conv_kernels::{Activation, Algorithm, Conv2dPlan, Conv2dShape, Epilogue, Options, Padding, Scalar, Scratch};
+use conv_kernels::{Activation, Algorithm, Conv2dPlan, Conv2dShape, Epilogue, Options};
+use conv_kernels::{PackFor, Padding, Scalar, Scratch, Weights};
 use proptest::prelude::*;
 
 /// A geometry and a batch.
@@ -165,17 +166,35 @@ impl Problem {
     }
 
     /// The four results of a plan, on outputs that held garbage, between canaries; `dweight` and `dbias` start at 1.
+    /// Packed weights must give the bits of plain ones.
     pub(crate) fn run<T: Scalar>(&self, plan: &Conv2dPlan<T>, data: &Data<T>, scratch: &mut Scratch<T>) -> Results<T> {
         let epilogue = Epilogue { bias: Some(&data.bias), activation: Activation::Relu };
         let (batch, shape) = (self.batch, plan.shape());
         let garbage = T::of(f64::NAN);
+        let packed = |passes| {
+            between_canaries(plan.packed_len(passes), garbage, |packed| {
+                plan.pack(passes, &data.weight, packed).unwrap();
+            })
+        };
+        let [for_use, for_learning] = [PackFor::Forward, PackFor::Learning].map(packed);
+        let weights = [Weights::from(&data.weight), Weights::Packed(&for_use), Weights::Packed(&for_learning)];
+        let mut forward = |weights| {
+            between_canaries(batch * shape.output_len(), garbage, |y| {
+                plan.forward(batch, &data.x, weights, epilogue, y, scratch).unwrap();
+            })
+        };
+        let [y, packed @ ..] = weights.map(&mut forward);
+        assert!(packed.iter().all(|packed| bits(packed) == bits(&y)), "packed weights give other bits, forward");
+        let mut input_gradient = |weights| {
+            between_canaries(batch * shape.input_len(), garbage, |dx| {
+                plan.input_gradient(batch, &data.dy, weights, dx, scratch).unwrap();
+            })
+        };
+        let [dx, packed] = [weights[0], weights[2]].map(&mut input_gradient);
+        assert_eq!(bits(&packed), bits(&dx), "packed weights give other bits, input gradient");
         Results {
-            y: between_canaries(batch * shape.output_len(), garbage, |y| {
-                plan.forward(batch, &data.x, &data.weight, epilogue, y, scratch).unwrap();
-            }),
-            dx: between_canaries(batch * shape.input_len(), garbage, |dx| {
-                plan.input_gradient(batch, &data.dy, &data.weight, dx, scratch).unwrap();
-            }),
+            y,
+            dx,
             dweight: between_canaries(shape.weight_len(), T::one(), |dweight| {
                 plan.weight_gradient(batch, &data.x, &data.dy, dweight, scratch).unwrap();
             }),
@@ -207,9 +226,12 @@ impl Problem {
 impl<T: Scalar> Results<T> {
     /// The four arrays as bits, with their names.
     pub(crate) fn bits(&self) -> [(&'static str, Vec<u64>); 4] {
-        let bits = |values: &[T]| values.iter().map(|value| value.as_f64().to_bits()).collect();
         [("y", bits(&self.y)), ("dx", bits(&self.dx)), ("dweight", bits(&self.dweight)), ("dbias", bits(&self.dbias))]
     }
+}
+
+fn bits<T: Scalar>(values: &[T]) -> Vec<u64> {
+    values.iter().map(|value| value.as_f64().to_bits()).collect()
 }
 
 /// Lends `len` elements that hold `start` to `write`, and checks that their neighbours stay as they are.

@@ -187,3 +187,27 @@ fn any_number_of_threads_gives_the_same_bits() {
         }
     }
 }
+
+/// A pooling that a convolution takes in changes no bit of what the two compute.
+#[test]
+fn a_convolution_takes_in_its_pooling() {
+    let input = [3, 9, 8];
+    let conv = Conv2d::new(input, 6, 3).activation(Activation::Sigmoid).build::<f64>().unwrap();
+    let pool = |size: usize, stride: usize| MaxPool2d::new([6, 7, 6], size).stride(stride).build().unwrap();
+    let fused = conv.fuse(&pool(2, 2)).unwrap();
+    assert_eq!(fused.describe(), "6 maps 3x3, sigmoid, max 2x2");
+    assert!(conv.fuse(&pool(3, 3)).is_none() && conv.fuse(&pool(2, 1)).is_none(), "other windows");
+    assert!(fused.fuse(&pool(2, 2)).is_none(), "a second pooling");
+    assert!(conv.fuse(&Flatten::new()).is_none());
+
+    let mut fused = Solo::new(fused, &input, 1).unwrap();
+    let mut conv = Solo::new(conv, &input, 1).unwrap();
+    let mut pool = Solo::<f64, _>::new(pool(2, 2), &[6, 7, 6], 1).unwrap();
+    let x = normal([5, 3, 9, 8], 2);
+    let y = pool.forward(&conv.forward(&x).unwrap()).unwrap();
+    assert_eq!(fused.forward(&x).unwrap(), y);
+    let dy = normal(y.raw_dim(), 3);
+    let dx = conv.backward(&pool.backward(&dy).unwrap()).unwrap();
+    assert_eq!(fused.backward(&dy).unwrap(), dx);
+    assert_eq!(fused.grads().values(), conv.grads().values());
+}

@@ -74,7 +74,7 @@ fn mask(name: &str, p: f64, phase: Phase<'_>, batch: usize) -> Vec<Vec<f64>> {
     Layer::<f64>::attach(&mut layer, name);
     let x = ndarray::Array2::<f64>::ones((batch, 200));
     let (mut y, mut memo) = (x.clone(), Layer::<f64>::memo(&layer, &x.raw_dim()));
-    let state = layers::State { params: &[], buffers: &[] };
+    let state = layers::State::new(&[], &[]);
     layer.forward(state, x.view(), y.view_mut(), &mut memo, phase);
     y.rows().into_iter().map(|row| row.to_vec()).collect()
 }

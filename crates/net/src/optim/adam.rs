@@ -1,6 +1,6 @@
 //! Adam, and its twin whose weight decay is apart from the gradient.
 
-use layers::Scalar;
+use layers::{Scalar, vectorized};
 
 use super::{Decay, OptimError, Optimizer, Step, flush, not_negative, positive, share};
 
@@ -34,12 +34,14 @@ impl Moments {
         let correct2 = 1.0 - self.beta2.powf(step.number as f64);
         let (rate, root) = (T::of(step.learning_rate / correct1), T::of(correct2.sqrt()));
 
-        for (((p, &g), m), s) in params.iter_mut().zip(grads).zip(mean.iter_mut()).zip(square.iter_mut()) {
-            let (prepared, g) = prepare(*p, g);
-            *m = flush(beta1 * *m + rest1 * g);
-            *s = flush(beta2 * *s + rest2 * g * g);
-            *p = prepared - rate * *m / (s.sqrt() / root + epsilon);
-        }
+        vectorized(|| {
+            for (((p, &g), m), s) in params.iter_mut().zip(grads).zip(mean.iter_mut()).zip(square.iter_mut()) {
+                let (prepared, g) = prepare(*p, g);
+                *m = flush(beta1 * *m + rest1 * g);
+                *s = flush(beta2 * *s + rest2 * g * g);
+                *p = prepared - rate * *m / (s.sqrt() / root + epsilon);
+            }
+        });
     }
 
     fn validate<T: Scalar>(&self) -> Result<(), OptimError> {

@@ -1,6 +1,6 @@
 //! RMSProp.
 
-use layers::Scalar;
+use layers::{Scalar, vectorized};
 
 use super::{Decay, OptimError, Optimizer, Step, flush, positive, share};
 
@@ -80,17 +80,17 @@ impl<T: Scalar> Optimizer<T> for RmsProp {
             g / (s.sqrt() + epsilon)
         };
         match slots {
-            [square, buffer] => {
+            [square, buffer] => vectorized(|| {
                 for (((p, &g), s), b) in params.iter_mut().zip(grads).zip(square.iter_mut()).zip(buffer.iter_mut()) {
                     *b = flush(momentum * *b + direction(*p, g, s));
                     *p -= rate * *b;
                 }
-            }
-            [square] => {
+            }),
+            [square] => vectorized(|| {
                 for ((p, &g), s) in params.iter_mut().zip(grads).zip(square.iter_mut()) {
                     *p -= rate * direction(*p, g, s);
                 }
-            }
+            }),
             _ => unreachable!("a state made for RMSProp has one slot or two"),
         }
     }

@@ -1,6 +1,6 @@
 //! Stochastic gradient descent.
 
-use layers::Scalar;
+use layers::{Scalar, vectorized};
 
 use super::{Decay, OptimError, Optimizer, Step, flush, positive, share};
 
@@ -69,16 +69,19 @@ impl<T: Scalar> Optimizer<T> for Sgd {
         let decay = self.decay.pull(step.decay);
         let (rate, momentum) = (T::of(step.learning_rate), T::of(self.momentum));
         let Some(velocity) = slots.first_mut() else {
-            for (p, &g) in params.iter_mut().zip(grads) {
-                *p -= rate * decay.add_to(g, *p);
-            }
-            return;
+            return vectorized(|| {
+                for (p, &g) in params.iter_mut().zip(grads) {
+                    *p -= rate * decay.add_to(g, *p);
+                }
+            });
         };
-        for ((p, &g), v) in params.iter_mut().zip(grads).zip(velocity.iter_mut()) {
-            let g = decay.add_to(g, *p);
-            *v = flush(momentum * *v + g);
-            *p -= rate * if self.nesterov { g + momentum * *v } else { *v };
-        }
+        vectorized(|| {
+            for ((p, &g), v) in params.iter_mut().zip(grads).zip(velocity.iter_mut()) {
+                let g = decay.add_to(g, *p);
+                *v = flush(momentum * *v + g);
+                *p -= rate * if self.nesterov { g + momentum * *v } else { *v };
+            }
+        });
     }
 
     fn describe(&self) -> String {

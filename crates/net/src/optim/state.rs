@@ -9,6 +9,12 @@ use super::{OptimError, Optimizer, Step};
 /// No optimizer here needs more slots; a bound spares the steps an allocation.
 const MAX_SLOTS: usize = 2;
 
+/// Parameters that are worth handing to a thread.
+const PIECE: usize = 1 << 16;
+
+/// Parameters are cut at multiples of so many.
+const LINE: usize = 64;
+
 /// The state of an optimizer for all parameters of a network: the number of steps made, and its slots.
 ///
 /// Slots are arenas with the layout of the parameters, so they are saved and restored as parameters are. The optimizer itself
@@ -113,8 +119,29 @@ impl<T: Scalar> OptimizerState<T> {
             for (slot, arena) in slots.iter_mut().zip(&mut self.slots) {
                 *slot = &mut arena.values_mut()[range.clone()];
             }
-            let slots = &mut slots[..self.names.len()];
-            optimizer.update(step, &mut params.values_mut()[range.clone()], &grads.values()[range], slots);
+            let (params, grads) = (&mut params.values_mut()[range.clone()], &grads.values()[range]);
+            update(optimizer, step, self.names.len(), params, grads, slots);
         }
     }
+}
+
+/// Optimizers work element by element, so long slices are cut, and the pieces go to all threads.
+fn update<T: Scalar>(
+    optimizer: &dyn Optimizer<T>,
+    step: Step,
+    count: usize,
+    params: &mut [T],
+    grads: &[T],
+    mut slots: [&mut [T]; MAX_SLOTS],
+) {
+    if params.len() <= PIECE {
+        return optimizer.update(step, params, grads, &mut slots[..count]);
+    }
+    let at = (params.len() / 2).next_multiple_of(LINE);
+    let (params, grads) = (params.split_at_mut(at), grads.split_at(at));
+    let [first, second] = slots.map(|slot| slot.split_at_mut(at.min(slot.len())));
+    rayon::join(
+        || update(optimizer, step, count, params.0, grads.0, [first.0, second.0]),
+        || update(optimizer, step, count, params.1, grads.1, [first.1, second.1]),
+    );
 }

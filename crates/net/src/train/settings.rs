@@ -72,7 +72,7 @@ fn architecture<T: Scalar>(net: &Sequential<T>) -> Vec<(String, String)> {
         let layer = net.spec.as_ref().and_then(|spec| spec.layers.get(index));
         layer.and_then(|named| serde_json::to_string(&named.layer).ok())
     };
-    let layers = net.stages.iter().enumerate().map(|(index, stage)| {
+    let layers = net.layers().iter().enumerate().map(|(index, stage)| {
         // a layer of the user's own has only its description
         let what = json(index).unwrap_or_else(|| format!("{} {}", stage.layer.kind(), stage.layer.describe()));
         (format!("layer {}", stage.name), format!("{what} to {}", dims(&stage.output)))

@@ -10,5 +10,6 @@ mod optim;
 mod resuming;
 mod saving;
 mod schedule;
+mod stages;
 mod stopping;
 mod training;

@@ -249,3 +249,36 @@ fn usual_settings_are_accepted() {
         assert_eq!(optimizer.validate(), Ok::<(), OptimError>(()), "{}", optimizer.describe());
     }
 }
+
+/// Long tensors are cut for several threads: the bits are those of one formula for the whole.
+#[test]
+fn long_tensors_are_cut_without_a_trace() {
+    let len = 200_003;
+    let layout = Arc::new(Layout::new([TensorSpec::weight("weight", &[len])]));
+    let mut stream = layers::random::Key::new(3).stream("test", "long", 0, 0);
+    let mut numbers = || (0..len).map(|_| stream.normal() as f32).collect::<Vec<_>>();
+    let (start, gradient) = (numbers(), numbers());
+    let optimizers: [&dyn Optimizer<f32>; 4] = [
+        &Sgd::new(0.1).decay(Decay::L2(0.01)),
+        &Sgd::new(0.1).momentum(0.9).nesterov(true),
+        &Adam::new(0.01).decay(Decay::L1(0.01)),
+        &RmsProp::new(0.01).momentum(0.5),
+    ];
+    for optimizer in optimizers {
+        let (mut params, mut grads) = (Arena::zeros(layout.clone()), Arena::zeros(layout.clone()));
+        params.values_mut()[..len].copy_from_slice(&start);
+        grads.values_mut()[..len].copy_from_slice(&gradient);
+        let mut state = OptimizerState::new(optimizer, &layout);
+        let (mut expected, mut slots) = (start.clone(), vec![vec![0.0; len]; optimizer.slots().len()]);
+        for number in 1..=2 {
+            state.step(optimizer, 0.1, &mut params, &grads);
+            let mut slots: Vec<_> = slots.iter_mut().map(Vec::as_mut_slice).collect();
+            let step = Step { number, learning_rate: 0.1, decay: true };
+            optimizer.update(step, &mut expected, &gradient, &mut slots);
+        }
+        assert!(params.values()[..len] == expected, "{}", optimizer.describe());
+        for ((name, slot), expected) in state.slots().zip(&slots) {
+            assert!(slot.values()[..len] == **expected, "{}: {name}", optimizer.describe());
+        }
+    }
+}

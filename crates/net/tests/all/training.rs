@@ -218,13 +218,27 @@ fn a_workspace_belongs_to_its_network_and_has_a_size() {
 fn looking_inside() {
     let net = Sequential::builder([1, 8, 8]).conv2d(2, 3).max_pool2d(2).dense(4).build(0).unwrap();
     let (images, _) = quarters(9, 1);
-    let mut workspace = net.inference_workspace(20);
+    let mut workspace = net.open_workspace(20);
     let outputs = net.infer(&mut workspace, &Images::from(images.view())).unwrap().to_owned();
     assert_eq!(net.activation(&workspace, "conv1").unwrap().shape(), [9, 2, 6, 6]);
     assert_eq!(net.activation(&workspace, "fc1").unwrap(), outputs.into_dyn());
     let (conv, pool) = (net.activation(&workspace, "conv1").unwrap(), net.activation(&workspace, "pool1").unwrap());
     let window = conv.slice(ndarray::s![8, 1, 2..4, 4..6]).iter().copied().fold(f32::MIN, f32::max);
     assert_eq!(pool[[8, 1, 1, 2]], window);
+}
+
+#[test]
+fn images_may_lie_in_any_order_in_memory() {
+    let net = small(1);
+    let (images, _) = quarters(12, 3);
+    let turned = images.view().permuted_axes([0, 1, 3, 2]);
+    let copied = turned.as_standard_layout();
+    let predict = |images: ndarray::ArrayView4<'_, u8>| net.predict(&Images::from(images)).unwrap();
+    assert_eq!(predict(turned), predict(copied.view()));
+    assert_ne!(predict(turned), predict(images.view()));
+    let values = images.mapv(|byte| f32::from(byte) / 255.0);
+    let turned = values.view().permuted_axes([0, 1, 3, 2]);
+    assert_eq!(net.predict(&Images::from(turned)).unwrap(), predict(copied.view()));
 }
 
 #[test]

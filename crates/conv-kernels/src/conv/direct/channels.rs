@@ -25,7 +25,7 @@ impl Direct<'_> {
     }
 
     /// Elements of the packed weights: the channels of a group fill vectors.
-    pub(super) fn packed_channels_len<T: Scalar>(&self) -> usize {
+    pub(crate) fn packed_channels_len<T: Scalar>(&self) -> usize {
         self.shape.groups() * self.group().1.next_multiple_of(self.isa.lanes::<T>()) * self.shape.taps()
     }
 
@@ -37,21 +37,21 @@ impl Direct<'_> {
 
     /// Scratch elements for the forward pass.
     pub(crate) fn channels_scratch_len<T: Scalar>(&self) -> usize {
-        self.forward_len::<T>(self.packed_channels_len::<T>(), self.channels_lens::<T>())
+        self.forward_len(self.channels_lens::<T>())
     }
 
-    /// `y = σ(x ⋆ w + b)`. Each sum is one chain of multiply-adds, in the order of the weights.
+    /// `y = σ(x ⋆ w + b)`, the weights packed by [`Direct::pack_channels`]. Each sum is one chain of multiply-adds, in the
+    /// order of the weights.
     pub(crate) fn forward_by_channels<T: Scalar>(
         &self,
         x: &[T],
-        overlays: Overlays<'_, T>,
+        packed: &[T],
         epilogue: Epilogue<'_, T>,
         y: &mut [T],
         scratch: &mut [T],
     ) {
-        let width = self.shape.output()[1];
-        let (packed, cells) = self.pack_channels(overlays, scratch);
-        self.for_each_strip(x, y, cells, self.channels_lens::<T>(), &|underlays, strip, mut y, [sums, _]| {
+        let (width, packed) = (self.shape.output()[1], &packed[..self.packed_channels_len::<T>()]);
+        self.for_each_strip(x, y, scratch, self.channels_lens::<T>(), &|underlays, strip, mut y, [sums, _]| {
             for rows in even_parts(y.ncols() / width, self.channels_rows::<T>()) {
                 let image = &underlays[rows.start * self.geometry.pitch()..];
                 let maps = y.slice_axis_mut(Axis(1), (rows.start * width..rows.end * width).into());
@@ -60,16 +60,9 @@ impl Direct<'_> {
         });
     }
 
-    /// The packed weights, and the rest of the scratch.
-    pub(super) fn pack_channels<'s, T: Scalar>(
-        &self,
-        overlays: Overlays<'_, T>,
-        scratch: &'s mut [T],
-    ) -> (&'s [T], &'s mut [T]) {
-        let len = self.packed_channels_len::<T>();
-        let (packed, rest) = scratch.split_at_mut(aligned::<T>(len));
-        overlays.pack_channels(self.shape, self.isa, &mut packed[..len]);
-        (&packed[..len], rest)
+    /// Weights in the order of these tiles: [`Direct::packed_channels_len`] elements.
+    pub(crate) fn pack_channels<T: Scalar>(&self, overlays: Overlays<'_, T>, packed: &mut [T]) {
+        overlays.pack_channels(self.shape, self.isa, &mut packed[..self.packed_channels_len::<T>()]);
     }
 
     /// Output channels of one group, the first of a block, over some rows of a strip: `maps (channels, pixels)`.

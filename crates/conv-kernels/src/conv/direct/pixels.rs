@@ -15,7 +15,7 @@ use crate::{Epilogue, Scalar};
 impl Direct<'_> {
     /// Scratch elements for the forward pass.
     pub(crate) fn pixels_scratch_len<T: Scalar>(&self) -> usize {
-        self.forward_len::<T>(self.shape.weight_len(), self.pixels_lens::<T>())
+        self.forward_len(self.pixels_lens::<T>())
     }
 
     /// Scratch elements of a cell: a copied strip, a block of joined rows, unfinished sums.
@@ -27,37 +27,36 @@ impl Direct<'_> {
         [self.copy_len::<T>(), aligned::<T>(joined), aligned::<T>(unfinished)]
     }
 
-    /// `y = σ(x ⋆ w + b)`. Each sum is one chain of multiply-adds, in the order of the weights.
+    /// `y = σ(x ⋆ w + b)`, the weights packed by [`Direct::pack_pixels`]. Each sum is one chain of multiply-adds, in the
+    /// order of the weights.
     pub(crate) fn forward_by_pixels<T: Scalar>(
         &self,
         x: &[T],
-        overlays: Overlays<'_, T>,
+        packed: &[T],
         epilogue: Epilogue<'_, T>,
         y: &mut [T],
         scratch: &mut [T],
     ) {
-        let (packed, cells) = self.pack_pixels(overlays, scratch);
-        self.for_each_strip(x, y, cells, self.pixels_lens::<T>(), &|underlays, strip, mut y, [joined, unfinished]| {
-            let first = strip.channels.start;
-            for block in blocks(0..strip.channels.len(), self.isa) {
-                let all = first + block.start..first + block.end;
-                let y = y.slice_axis_mut(Axis(0), block.into());
-                let buffers = [&mut *joined, &mut *unfinished];
-                self.forward_block(underlays, packed, &strip.rows, all, epilogue, y, buffers);
-            }
-        });
+        self.for_each_strip(
+            x,
+            y,
+            scratch,
+            self.pixels_lens::<T>(),
+            &|underlays, strip, mut y, [joined, unfinished]| {
+                let first = strip.channels.start;
+                for block in blocks(0..strip.channels.len(), self.isa) {
+                    let all = first + block.start..first + block.end;
+                    let y = y.slice_axis_mut(Axis(0), block.into());
+                    let buffers = [&mut *joined, &mut *unfinished];
+                    self.forward_block(underlays, packed, &strip.rows, all, epilogue, y, buffers);
+                }
+            },
+        );
     }
 
-    /// The packed weights, and the rest of the scratch.
-    pub(super) fn pack_pixels<'s, T: Scalar>(
-        &self,
-        overlays: Overlays<'_, T>,
-        scratch: &'s mut [T],
-    ) -> (&'s [T], &'s mut [T]) {
-        let len = self.shape.weight_len();
-        let (packed, rest) = scratch.split_at_mut(aligned::<T>(len));
-        overlays.pack(self.shape, self.isa, &mut packed[..len]);
-        (packed, rest)
+    /// Weights in the order of these tiles, as many as there are.
+    pub(crate) fn pack_pixels<T: Scalar>(&self, overlays: Overlays<'_, T>, packed: &mut [T]) {
+        overlays.pack(self.shape, self.isa, &mut packed[..self.shape.weight_len()]);
     }
 
     /// A block of output channels over the rows of a strip: `y (channels, pixels)`.

@@ -12,16 +12,16 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayViewMut2, ArrayViewMut3, s};
+use ndarray::{ArrayViewMut2, ArrayViewMut3};
 
-use super::{Direct, Overlays, Strip, blocks, section};
+use super::{Direct, Strip, blocks, section};
 use crate::conv::{channel_unit, pass_lanes};
 use crate::scratch::aligned;
 use crate::simd::Isa;
 use crate::simd::channels::sums_len;
 use crate::simd::pool::MaxRows;
 use crate::simd::tiles::even_parts;
-use crate::threads::{Cell, Cuts, grid, view3};
+use crate::threads::{Cell, Cuts, grid, run_at, view3};
 use crate::{Epilogue, Pool2dShape, Scalar};
 
 /// Where the pooled maps go: `y` and `positions (images, channels, pixels)`.
@@ -48,16 +48,15 @@ impl<T: Scalar> Part<'_, T> {
         let first = row / 2 * columns - self.start[2];
         let outputs = first..first + maps.ncols() / width / 2 * columns;
         for (map, channel) in maps.outer_iter().zip(channel - self.start[1]..) {
-            let at = s![image - self.start[0], channel, outputs.clone()];
-            let contiguous = "rows of a map are contiguous";
+            let at = [image - self.start[0], channel];
             let op = MaxRows {
-                pixels: map.to_slice().expect(contiguous),
+                pixels: map.to_slice().expect("rows of a map are contiguous"),
                 width,
                 window: self.shape.window(),
                 stride: self.shape.stride(),
                 first: row * width,
-                y: self.y.slice_mut(at).into_slice().expect(contiguous),
-                positions: self.positions.slice_mut(at).into_slice().expect(contiguous),
+                y: &mut run_at(&mut self.y, at)[outputs.clone()],
+                positions: &mut run_at(&mut self.positions, at)[outputs.clone()],
             };
             T::run(self.isa, op);
         }
@@ -73,16 +72,16 @@ fn maps_in<T>(buffer: &mut [T], channels: usize, pixels: usize) -> ArrayViewMut2
 impl Direct<'_> {
     /// Scratch elements for [`Direct::pooled_by_pixels`].
     pub(crate) fn pooled_pixels_scratch_len<T: Scalar>(&self) -> usize {
-        self.pooled_len::<T>(self.shape.weight_len(), self.pooled_pixels_lens::<T>())
+        self.pooled_len(self.pooled_pixels_lens::<T>())
     }
 
     /// Scratch elements for [`Direct::pooled_by_channels`].
     pub(crate) fn pooled_channels_scratch_len<T: Scalar>(&self) -> usize {
-        self.pooled_len::<T>(self.packed_channels_len::<T>(), self.pooled_channels_lens::<T>())
+        self.pooled_len(self.pooled_channels_lens::<T>())
     }
 
-    fn pooled_len<T: Scalar>(&self, packed: usize, ([copy, first, second], maps): ([usize; 3], usize)) -> usize {
-        self.forward_len::<T>(packed, [copy, first + second, maps])
+    fn pooled_len(&self, ([copy, first, second], maps): ([usize; 3], usize)) -> usize {
+        self.forward_len([copy, first + second, maps])
     }
 
     /// Scratch elements of a cell: those of the forward pass, and a block's feature maps over a strip.
@@ -107,14 +106,13 @@ impl Direct<'_> {
     pub(crate) fn pooled_by_pixels<T: Scalar>(
         &self,
         x: &[T],
-        overlays: Overlays<'_, T>,
+        packed: &[T],
         epilogue: Epilogue<'_, T>,
         pooled: Pooled<'_, T>,
         scratch: &mut [T],
     ) {
-        let (width, (packed, cells)) = (self.shape.output()[1], self.pack_pixels(overlays, scratch));
-        let lens = self.pooled_pixels_lens::<T>();
-        self.pool_strips(x, pooled, cells, lens, &|underlays, strip, [joined, unfinished, maps], part| {
+        let (width, lens) = (self.shape.output()[1], self.pooled_pixels_lens::<T>());
+        self.pool_strips(x, pooled, scratch, lens, &|underlays, strip, [joined, unfinished, maps], part| {
             let first = strip.channels.start;
             for block in blocks(0..strip.channels.len(), self.isa) {
                 let block = first + block.start..first + block.end;
@@ -131,14 +129,14 @@ impl Direct<'_> {
     pub(crate) fn pooled_by_channels<T: Scalar>(
         &self,
         x: &[T],
-        overlays: Overlays<'_, T>,
+        packed: &[T],
         epilogue: Epilogue<'_, T>,
         pooled: Pooled<'_, T>,
         scratch: &mut [T],
     ) {
-        let (width, (packed, cells)) = (self.shape.output()[1], self.pack_channels(overlays, scratch));
+        let (width, packed) = (self.shape.output()[1], &packed[..self.packed_channels_len::<T>()]);
         let (lens, vectors) = (self.pooled_channels_lens::<T>(), 2 * self.isa.lanes::<T>());
-        self.pool_strips(x, pooled, cells, lens, &|underlays, strip, [sums, _, maps], part| {
+        self.pool_strips(x, pooled, scratch, lens, &|underlays, strip, [sums, _, maps], part| {
             for piece in even_parts(strip.rows.len() / 2, self.pooled_rows::<T>()) {
                 let underlays = &underlays[2 * piece.start * self.geometry.pitch()..];
                 for first in strip.channels.clone().step_by(vectors) {

@@ -22,7 +22,7 @@ const APART: usize = 16;
 impl Direct<'_> {
     /// Scratch elements for the input gradient.
     pub(crate) fn scatter_scratch_len<T: Scalar>(&self) -> usize {
-        self.forward_len::<T>(self.shape.weight_len(), self.input_gradient_lens::<T>())
+        self.forward_len(self.input_gradient_lens::<T>())
     }
 
     /// Whether the channels of `dy` lie so that they would drive each other out of the first cache: it finds places by
@@ -47,16 +47,20 @@ impl Direct<'_> {
         [self.copy_len::<T>(), aligned::<T>(maps), aligned::<T>(mask)]
     }
 
-    /// `dx`: what the elements of the overlays send back, strip by strip, added to the image.
-    pub(crate) fn input_gradient<T: Scalar>(&self, dy: &[T], weight: &[T], dx: &mut [T], scratch: &mut [T]) {
+    /// Weights in the order of these tiles, as many as there are.
+    pub(crate) fn pack_scatter<T: Scalar>(&self, weight: &[T], packed: &mut [T]) {
+        pack_transposed(self.shape, self.isa, weight, &mut packed[..self.shape.weight_len()]);
+    }
+
+    /// `dx`: what the elements of the overlays, packed by [`Direct::pack_scatter`], send back, strip by strip, added to the
+    /// image.
+    pub(crate) fn input_gradient<T: Scalar>(&self, dy: &[T], packed: &[T], dx: &mut [T], scratch: &mut [T]) {
         let ((depth, maps), pixels) = (self.group(), self.shape.out_pixels());
         let elements = self.shape.taps() / depth;
-        let (packed, cells) = scratch.split_at_mut(aligned::<T>(self.shape.weight_len()));
-        pack_transposed(self.shape, self.isa, weight, &mut packed[..self.shape.weight_len()]);
         let dim = [self.batch, self.shape.in_channels(), self.shape.in_pixels()];
         let units = [1, channel_unit(self.shape, dim[1], self.isa.most_rows()[0]), dim[2]];
         let cuts = Cuts::new(pass_lanes(self.shape, self.batch), dim, units, [0, 1, 2]);
-        let (whole, packed) = (Cell::whole(view3(dim, dx), cells), &*packed);
+        let whole = Cell::whole(view3(dim, dx), scratch);
         let len = self.input_gradient_lens::<T>().into_iter().sum();
         grid(whole, cuts, len, &|cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
             let Cell { view: mut dx, start: [first_image, first_channel, _], scratch } = cell;
