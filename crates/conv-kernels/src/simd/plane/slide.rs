@@ -250,7 +250,7 @@ impl<T: Scalar> Slide<'_, T> {
         // runs over into the next one, which is written later.
         let mut room = self.rows.end;
         if strip.count < S::LANES {
-            room -= S::LANES.div_ceil(strip.count).min(self.rows.len()) - 1;
+            room -= (S::LANES.div_ceil(strip.count) - 1).min(self.rows.len());
         }
         let first = rows.start + AGES - 1;
         let inside = self.plane.inside::<STRIDE>(first..(rows.end.min(room) + AGES - 1).max(first));
