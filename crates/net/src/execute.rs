@@ -122,7 +122,7 @@ impl<T: Scalar> Sequential<T> {
             let (before, after) = edges.split_at_mut(index + 1);
             let (before, after) = (&mut before[index], &mut after[0]);
             let (per_lane, active, len) = (space.per_lane, space.active(count), before.len);
-            let run = |(i, ((lane, x), y)): (usize, ((&mut Lane<T>, &mut [T]), &mut [T]))| {
+            let run = |i: usize, lane: &mut Lane<T>, x: &mut [T], y: &mut [T]| {
                 let first = i * per_lane;
                 lane.count = per_lane.min(count - first);
                 if index == 0 {
@@ -133,10 +133,11 @@ impl<T: Scalar> Sequential<T> {
             };
             let (x, y) = (&mut before.values[..], &mut after.values[..]);
             match &mut space.lanes[..active] {
-                [lane] => run((0, ((lane, x), y))),
+                [lane] => run(0, lane, x, y),
                 lanes => {
                     let (x, y) = (x.par_chunks_mut(per_lane * len), y.par_chunks_mut(per_lane * after.len));
-                    lanes.par_iter_mut().zip(x).zip(y).enumerate().for_each(run);
+                    let lanes = lanes.par_iter_mut().zip(x).zip(y).enumerate();
+                    lanes.for_each(|(i, ((lane, x), y))| run(i, lane, x, y));
                 }
             }
         }
