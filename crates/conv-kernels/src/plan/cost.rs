@@ -19,7 +19,7 @@ const TILE: f64 = 10.0;
 /// Loading, adding to, and storing a vector.
 const UPDATE: f64 = 1.5;
 
-/// Adding a vector to the image, masked, where neighbours have just been written.
+/// Adding a piece of a vector to the image, masked, where neighbours have just been written.
 const SCATTER: f64 = 2.5;
 
 /// Walking on to the next row with a pointer for each of a tile's rows.
@@ -160,7 +160,7 @@ impl<'a> Costs<'a> {
 
     fn scatter(&self, shape: &Conv2dShape, geometry: &Geometry) -> f64 {
         let (_, maps, groups) = Self::group(shape);
-        let update = |rows: usize| 2.0 * SCATTER * rows as f64;
+        let update = |rows: usize| (2 * self.lanes / self.piece * rows) as f64 * SCATTER;
         let column = even_parts(shape.taps(), self.most_rows[0], |rows| Self::tile(rows, maps) + update(rows));
         groups * self.pairs(shape, geometry) * column * Self::lonely(shape)
             + 2.0 * self.copying(shape, geometry)

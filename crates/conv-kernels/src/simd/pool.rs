@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The offsets travel as bits in vectors of numbers, which are moved but never computed with. Infinities and NaN make
-//! differences that say nothing: rows that hold one are left to the scalar code, which also does rows that are
-//! narrower than a vector.
+//! differences that say nothing: rows that hold one are left to the scalar code. Rows that are narrower than a vector
+//! are masked, or share one.
 
 use super::{MAX_VECTOR, Op, Simd};
 use crate::Scalar;
@@ -36,6 +36,17 @@ pub(crate) struct MaxRows<'a, T> {
 #[inline(always)]
 fn greater<T: Scalar>(largest: (T, u32), next: (T, u32)) -> (T, u32) {
     if next.0 > largest.0 || (next.0.is_nan() && !largest.0.is_nan()) { next } else { largest }
+}
+
+/// A vector of pixels, or what the mask lets pass of one.
+///
+/// # Safety
+///
+/// These pixels must be readable.
+#[inline(always)]
+unsafe fn load<T: Scalar, S: Simd<T>, const MASKED: bool>(simd: S, pixels: *const T, mask: S::Mask) -> S::Vector {
+    // SAFETY: the caller promises them.
+    unsafe { if MASKED { simd.load_masked(pixels, mask) } else { simd.load(pixels) } }
 }
 
 impl<T: Scalar> Op<T> for MaxRows<'_, T> {
@@ -83,16 +94,24 @@ impl<T: Scalar> MaxRows<'_, T> {
                     let start = column.min(columns - S::LANES);
                     let (corner, output) = (from + start * RIGHT, row * columns + start);
                     // SAFETY: `eval` and this function have checked that the rows of all windows are there.
-                    tame = unsafe { self.vector::<S, RIGHT>(simd, window, corner, S::LANES, output, tame) };
+                    tame = unsafe {
+                        self.vector::<S, RIGHT, false>(simd, window, [corner, S::LANES], output, columns, tame)
+                    };
                     column += S::LANES;
                 }
             } else if pair && row + 1 < rows {
                 // Two short rows make a vector.
                 // SAFETY: as above, for two rows.
-                tame = unsafe { self.vector::<S, RIGHT>(simd, window, from, down * self.width, row * columns, tame) };
+                tame = unsafe {
+                    let places = [from, down * self.width];
+                    self.vector::<S, RIGHT, false>(simd, window, places, row * columns, columns, tame)
+                };
                 done = 2;
             } else {
-                tame = simd.splat(T::nan());
+                // SAFETY: as above, for the windows of the row.
+                tame = unsafe {
+                    self.vector::<S, RIGHT, true>(simd, window, [from, S::LANES], row * columns, columns, tame)
+                };
             }
             if !is_zero(simd, tame) {
                 for row in row..row + done {
@@ -103,37 +122,42 @@ impl<T: Scalar> MaxRows<'_, T> {
         }
     }
 
-    /// `LANES` outputs from `output` on: the first half under the windows from `corner` on, the second from `second`
-    /// pixels farther. Adds zeros to `tame`, or NaN for pixels that are not finite.
+    /// `LANES` outputs from `output` on, or, where they are masked, the `columns` of a row: the first half under the
+    /// windows from `corner` on, the second from `second` pixels farther. Adds zeros to `tame`, or NaN for pixels that
+    /// are not finite.
     ///
     /// # Safety
     ///
     /// The pixels under these windows, and the outputs, must be there.
     #[inline(always)]
-    unsafe fn vector<S: Simd<T>, const RIGHT: usize>(
+    unsafe fn vector<S: Simd<T>, const RIGHT: usize, const MASKED: bool>(
         &mut self,
         simd: S,
         window: [usize; 2],
-        corner: usize,
-        second: usize,
+        [corner, second]: [usize; 2],
         output: usize,
+        columns: usize,
         mut tame: S::Vector,
     ) -> S::Vector {
         let zero = simd.splat(T::ZERO);
+        let under = RIGHT * columns;
+        let masks =
+            [under.min(S::LANES), under.saturating_sub(S::LANES).min(S::LANES)].map(|lanes| simd.mask(0..lanes));
         let (mut largest, mut offsets) = (zero, zero);
         for i in 0..window[0] {
             for j in 0..window[1] {
                 let at = corner + i * self.width + j;
                 // Pairs of pixels: the second ones of those before, lest the last pair should end beyond its row.
                 let (start, odd) = if RIGHT == 2 && j > 0 { (at - 1, true) } else { (at, false) };
+                let pixels = self.pixels.as_ptr().wrapping_add(start);
                 // SAFETY: the caller promises these pixels.
                 let next = unsafe {
-                    let first = simd.load(self.pixels.as_ptr().add(start));
+                    let first = load::<T, S, MASKED>(simd, pixels, masks[0]);
                     if RIGHT == 1 {
                         first
                     } else {
-                        let (evens, odds) =
-                            simd.deinterleave(first, simd.load(self.pixels.as_ptr().add(start + second)));
+                        let second = load::<T, S, MASKED>(simd, pixels.wrapping_add(second), masks[1]);
+                        let (evens, odds) = simd.deinterleave(first, second);
                         if odd { odds } else { evens }
                     }
                 };
@@ -151,7 +175,19 @@ impl<T: Scalar> MaxRows<'_, T> {
         // SAFETY: no vector has more lanes; the caller promises the outputs.
         unsafe {
             simd.store(offsets, bits.as_mut_ptr());
-            simd.store(largest, self.y.as_mut_ptr().add(output));
+            let y = self.y.as_mut_ptr().add(output);
+            if MASKED {
+                simd.store_masked(largest, y, simd.mask(0..columns));
+            } else {
+                simd.store(largest, y);
+            }
+        }
+        if MASKED {
+            let first = (self.first + corner) as u32;
+            for (lane, position) in self.positions[output..output + columns].iter_mut().enumerate() {
+                *position = first.wrapping_add((lane * RIGHT) as u32).wrapping_add(bits[lane].bits32());
+            }
+            return tame;
         }
         let positions = &mut self.positions[output..output + S::LANES];
         for half in 0..2 {
