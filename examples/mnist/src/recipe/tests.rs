@@ -38,7 +38,7 @@ fn every_bundled_recipe_learns() {
         let mut net = recipe.network(1).unwrap();
         let before = net.parameters().values().to_vec();
         // decay is divided by the size of the training set: with MNIST's, forty images do no harm
-        epoch(&recipe, &mut net, recipe.trainer(MNIST));
+        epoch(&recipe, &mut net, recipe.trainer(MNIST).unwrap());
         assert!(net.parameters().values() != before && recipe.flop(&net, MNIST) > 0.0, "{name}");
         println!("{name}: {}", recipe.describe(&net, MNIST));
     }
@@ -65,13 +65,13 @@ fn assert_equal(
     let recipe = bundled(name);
     assert_eq!([MNIST, 8000].map(|images| recipe.sizes(images).epochs), epochs, "{name}");
     let shown = |trainer: Trainer<'_, f32>| format!("{trainer:?}");
-    assert_eq!(shown(recipe.trainer(MNIST)), shown(trainer().epochs(epochs[0])), "{name}");
+    assert_eq!(shown(recipe.trainer(MNIST).unwrap()), shown(trainer().epochs(epochs[0])), "{name}");
     let (mut net, mut expected) = (recipe.network(7).unwrap(), by_hand.build(7).unwrap());
     assert_eq!(net.spec(), expected.spec(), "{name}");
     let bits = |net: &Sequential| net.parameters().values().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
     let start = bits(&net);
     assert!(start == bits(&expected), "{name}");
-    epoch(&recipe, &mut net, recipe.trainer(MNIST).batch_size(20));
+    epoch(&recipe, &mut net, recipe.trainer(MNIST).unwrap().batch_size(20));
     epoch(&recipe, &mut expected, trainer().batch_size(20));
     assert!(bits(&net) == bits(&expected) && bits(&net) != start, "{name}");
 }
@@ -186,6 +186,10 @@ const WRONG: &[(&str, &str, &str)] = &[
     ),
     ("epochs = 30", "epochs = 30\nema = 1.0", "the decay of the average must be at least 0 and below 1 (got 1)"),
     ("epochs = 30", "epochs = 30\nsplit = { train = 0 }", "expected a nonzero usize"),
+    ("epochs = 30", "epochs = 30\nlabel_smoothing = 0.1", "for the cost `softmax_cross_entropy` alone; leave it out"),
+    ("\"quadratic\"", "\"softmax_cross_entropy\"\nlabel_smoothing = 1.0", "must be at least 0 and below 1 (got 1)"),
+    ("epochs = 30", "epochs = 30\nkeep = \"first\"", "unknown variant `first`, expected `last` or `best_validation`"),
+    ("epochs = 30", "epochs = 30\nkeep = \"best_validation\"", "needs images to choose by: split = { train = 50_000, "),
     ("epochs = 30", "epochs = 30\naugment = { shear = {} }", "unknown variant `shear`, expected `shift` or `distort`"),
     ("epochs = 30", "epochs = 30\naugment = { distort = { shear = 90.0 } }", "must be 0 to 60 degrees (got 90)"),
     (
@@ -230,5 +234,5 @@ fn the_file_in_the_book_is_a_recipe() {
     let chapter = include_str!("../../../../docs/src/recipes.md");
     let file = chapter.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let recipe = Recipe::parse(file, Overrides::default()).unwrap();
-    epoch(&recipe, &mut recipe.network(0).unwrap(), recipe.trainer(MNIST));
+    epoch(&recipe, &mut recipe.network(0).unwrap(), recipe.trainer(MNIST).unwrap());
 }
