@@ -3,7 +3,7 @@
 //! The kernels are plain loops, without branches, which the compiler turns into vectors; as [`Op`]s they are compiled for each
 //! instruction set. A sum has [`CHAINS`] partial sums whatever the set, so all sets give the same bits.
 
-use ndarray::ArrayViewMut3;
+use ndarray::{ArrayViewMut2, ArrayViewMut3, Axis};
 
 use super::{BatchNorm, Moments, Normalized, Statistics};
 use crate::simd::{Isa, Op, Simd};
@@ -72,16 +72,14 @@ impl<T: Scalar> Op<T> for Forward<'_, T> {
     #[inline(always)]
     fn eval<S: Simd<T>>(self, _: S) {
         let Self { norm, x, mut y, mut moments, statistics, first } = self;
-        for (at, moments) in moments.iter_mut().enumerate() {
-            let channel = first + at;
+        for ((channel, mut y), moments) in (first..).zip(y.axis_iter_mut(Axis(1))).zip(&mut moments) {
             if statistics == Statistics::Batch {
                 *moments = self::moments(norm, x, channel);
             }
             let line = Line::new(norm, *moments, channel);
             let (centre, scale) = (line.centre, T::of(line.scale));
             let shift = T::of(norm.bias[channel].as_f64() - (moments.mean - centre.as_f64()) * line.scale);
-            for (image, x) in planes(norm, x, channel).enumerate() {
-                let y = plane_mut(&mut y, image, at);
+            for (x, y) in planes(norm, x, channel).zip(planes_mut(&mut y)) {
                 match norm.activation {
                     Activation::Relu => {
                         for (y, &x) in y.iter_mut().zip(x) {
@@ -117,13 +115,14 @@ impl<T: Scalar> Op<T> for Backward<'_, T> {
     #[inline(always)]
     fn eval<S: Simd<T>>(self, _: S) {
         let Self { norm, x, y, moments, statistics, mut dy, mut dx, mut dweight, mut dbias, first } = self;
-        for (at, (dweight, dbias)) in dweight.iter_mut().zip(&mut dbias).enumerate() {
-            let channel = first + at;
+        let mut dx = dx.as_mut().map(|dx| dx.axis_iter_mut(Axis(1)));
+        let channels = (first..).zip(dy.axis_iter_mut(Axis(1)));
+        for ((channel, mut dy), (dweight, dbias)) in channels.zip(dweight.iter_mut().zip(&mut dbias)) {
+            let dx = dx.as_mut().and_then(Iterator::next);
             let line = Line::new(norm, moments[channel], channel);
             let centre = line.centre;
             let (mut sum, mut product) = (0.0, 0.0);
-            for (image, (x, y)) in planes(norm, x, channel).zip(planes(norm, y, channel)).enumerate() {
-                let dy = plane_mut(&mut dy, image, at);
+            for ((x, y), dy) in planes(norm, x, channel).zip(planes(norm, y, channel)).zip(planes_mut(&mut dy)) {
                 for ((x, y), dy) in x.chunks(RUN).zip(y.chunks(RUN)).zip(dy.chunks_mut(RUN)) {
                     match norm.activation {
                         Activation::Relu => {
@@ -141,16 +140,15 @@ impl<T: Scalar> Op<T> for Backward<'_, T> {
             *dweight += T::of(along);
             *dbias += T::of(sum);
 
-            let Some(dx) = &mut dx else { continue };
+            let Some(mut dx) = dx else { continue };
             let share = match statistics {
-                Statistics::Batch => 1.0 / (dy.len_of(ndarray::Axis(0)) * norm.plane) as f64,
+                Statistics::Batch => 1.0 / dy.len() as f64,
                 Statistics::Given => 0.0,
             };
             let slope = -line.scale * line.inverse * along * share;
             let shift = -line.scale * sum * share - slope * off;
             let (scale, slope, shift) = (T::of(line.scale), T::of(slope), T::of(shift));
-            for (image, x) in planes(norm, x, channel).enumerate() {
-                let (dx, dy) = (plane_mut(dx, image, at), plane_mut(&mut dy, image, at));
+            for ((x, dx), dy) in planes(norm, x, channel).zip(planes_mut(&mut dx)).zip(planes_mut(&mut dy)) {
                 for ((dx, &x), &mut dy) in dx.iter_mut().zip(x).zip(dy) {
                     *dx = dy * scale + ((x - centre) * slope + shift);
                 }
@@ -239,9 +237,9 @@ fn planes<'a, T: Scalar>(
     values.chunks_exact(norm.plane.max(1)).skip(channel).step_by(norm.channels())
 }
 
-/// One plane of a cell.
+/// The planes of one channel of a cell, image by image.
 #[inline(always)]
-fn plane_mut<'v, T>(view: &'v mut ArrayViewMut3<'_, T>, image: usize, channel: usize) -> &'v mut [T] {
-    let plane = view.slice_mut(ndarray::s![image, channel, ..]);
-    plane.into_slice().expect("cells are cut from contiguous arrays along channels, so their planes are contiguous")
+fn planes_mut<'v, T>(channel: &'v mut ArrayViewMut2<'_, T>) -> impl Iterator<Item = &'v mut [T]> {
+    let planes = channel.rows_mut().into_iter();
+    planes.map(|plane| plane.into_slice().expect("cells are cut along channels, so planes are contiguous"))
 }
