@@ -157,7 +157,7 @@ impl<T: Scalar> Conv2dPlan<T> {
                 *pass = if has { algorithm } else { *pass };
             }
         }
-        let geometry = |shape: &Conv2dShape| Geometry::new::<T>(shape, lanes);
+        let geometry = |shape: &Conv2dShape| Geometry::new::<T>(shape, isa);
         let straight = [passes[0], passes[2]].iter().any(|pass| pass.is_direct()) || passes[1] == Algorithm::Direct;
         let direct = straight.then(|| geometry(&shape));
         let mirror = mirrored(&shape).filter(|_| passes[1].is_direct() && passes[1] != Algorithm::Direct);
@@ -197,7 +197,7 @@ impl<T: Scalar> Conv2dPlan<T> {
     pub fn explain(&self) -> String {
         let Self { shape, reason, isa, .. } = self;
         let kib = |elements: usize| (elements * size_of::<T>()).div_ceil(1024);
-        let costs = Costs::new::<T>(shape, isa.lanes::<T>());
+        let costs = Costs::new::<T>(shape, *isa);
         let passes = ["forward", "input_gradient", "weight_gradient"].into_iter().enumerate().map(|(pass, name)| {
             let algorithm = self.passes[pass];
             let share = costs.of(algorithm, pass).map_or(f64::NAN, |cycles| 100.0 * costs.ideal() / cycles);
@@ -431,7 +431,7 @@ fn choose<T: Scalar>(shape: &Conv2dShape, isa: Isa) -> ([Algorithm; 3], &'static
             ([Algorithm::Im2col; 3], "the general form")
         };
     }
-    let costs = Costs::new::<T>(shape, lanes);
+    let costs = Costs::new::<T>(shape, isa);
     let cheapest = [0, 1, 2].map(|pass| {
         // The larger errors of F(4x4, 3x3) are for those who ask for it.
         let all = Algorithm::ALL.into_iter().filter(|&algorithm| algorithm != Algorithm::Winograd4);

@@ -58,6 +58,11 @@ macro_rules! sets {
                 match self { $($(#[$cfg])* Self::$set(_) => $file::$set::BYTES,)* }
             }
 
+            /// How many vectors the registers hold.
+            pub(crate) fn registers(self) -> usize {
+                match self { $($(#[$cfg])* Self::$set(_) => <$file::$set as Set>::REGISTERS,)* }
+            }
+
             /// Runs a kernel, compiled for this set.
             pub(crate) fn run<T: Scalar>(self, op: impl Op<T>) {
                 match self { $($(#[$cfg])* Self::$set(set) => T::run_with(set, op),)* }
@@ -75,6 +80,7 @@ macro_rules! sets {
 
 // The instruction sets, the best first.
 sets! {
+    #[cfg(target_arch = "x86_64")] avx512::Avx512;
     #[cfg(target_arch = "x86_64")] avx2::Avx2;
     portable::Portable;
     #[cfg(test)] wide::Wide;
@@ -101,6 +107,11 @@ impl Isa {
                 available: Self::available().map(Self::name).collect::<Vec<_>>().join(", "),
             }),
         }
+    }
+
+    /// The most rows of a tile that is two vectors wide, and of one that is one vector wide.
+    pub(crate) fn most_rows(self) -> [usize; 2] {
+        tiles::most_rows(self.registers())
     }
 
     /// Elements of type `T` in one of its vectors.

@@ -34,17 +34,14 @@ pub(crate) use pooled::Pooled;
 use super::{channel_unit, groups_within, pass_lanes};
 use crate::scratch::aligned;
 use crate::simd::Isa;
-use crate::simd::tiles::{ROWS, even_parts};
+use crate::simd::tiles::even_parts;
 use crate::threads::{Cell, Cuts, grid, view3};
 use crate::{Conv2dShape, Scalar};
 
-/// Output channels are blocked from multiples of this on, six in a tile whose vectors lie along the pixels.
-const SECTION: usize = 8 * ROWS;
-
-/// Output channels are cut at multiples of this: whole blocks of either kind of tile, for vectors of `lanes`, of which a
-/// power of two is.
-fn channel_cut(lanes: usize) -> usize {
-    SECTION.max(ROWS * lanes)
+/// Output channels are blocked from multiples of this on, as many in a tile whose vectors lie along the pixels as it has
+/// rows. They are cut at such multiples too: these are whole pairs of vectors along the channels.
+fn section(isa: Isa) -> usize {
+    if isa.most_rows()[0] <= 6 { 48 } else { 96 }
 }
 
 /// A piece of the feature maps of one image: channels of one group, and rows.
@@ -117,7 +114,7 @@ impl<'a> Direct<'a> {
         let width = self.shape.output()[1];
         let dim = [self.batch, self.shape.out_channels(), self.shape.out_pixels()];
         let rows = if self.geometry.narrow() { dim[2] } else { width };
-        let units = [1, channel_unit(self.shape, dim[1], channel_cut(self.isa.lanes::<T>())), rows];
+        let units = [1, channel_unit(self.shape, dim[1], section(self.isa)), rows];
         let cuts = Cuts::new(pass_lanes(self.shape, self.batch), dim, units, [0, 2, 1]);
         let whole = Cell::whole(view3(dim, y), scratch);
         grid(whole, cuts, cell.into_iter().sum(), &|part: Cell<'_, ArrayViewMut3<'_, T>, T>| {
@@ -162,15 +159,16 @@ impl<'a> Direct<'a> {
     }
 }
 
-/// Blocks of output channels, one a tile; the channels start at a multiple of [`SECTION`].
-fn blocks(channels: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    channels.clone().step_by(SECTION).flat_map(move |first| {
-        let len = SECTION.min(channels.end - first);
-        even_parts(len, ROWS).map(move |block| first + block.start..first + block.end)
+/// Blocks of output channels, one a tile; the channels start at a multiple of [`section`].
+fn blocks(channels: Range<usize>, isa: Isa) -> impl Iterator<Item = Range<usize>> {
+    let (section, [most, _]) = (section(isa), isa.most_rows());
+    channels.clone().step_by(section).flat_map(move |first| {
+        let len = section.min(channels.end - first);
+        even_parts(len, most).map(move |block| first + block.start..first + block.end)
     })
 }
 
-/// Bands of input channels: their kernel elements make the rows of the input gradient's tiles.
-fn bands(channels: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    channels.clone().step_by(ROWS).map(move |first| first..channels.end.min(first + ROWS))
+/// Bands of input channels: their kernel elements make the rows of the input gradient's tiles, which have at most `rows`.
+fn bands(channels: Range<usize>, rows: usize) -> impl Iterator<Item = Range<usize>> {
+    channels.clone().step_by(rows).map(move |first| first..channels.end.min(first + rows))
 }

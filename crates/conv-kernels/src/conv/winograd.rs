@@ -53,7 +53,7 @@ use super::direct::Overlays;
 use super::{channel_unit, groups_within, pass_lanes};
 use crate::plan::mirrored;
 use crate::simd::Isa;
-use crate::simd::tiles::{ROWS, activates, even_parts};
+use crate::simd::tiles::{activates, even_parts};
 use crate::simd::winograd::{InputTransform, KernelTransform, OutputTransform, Product, TAPS, Tile};
 use crate::threads::{Cell, Cuts, grid, lanes, rows, view3};
 use crate::{Conv2dShape, Epilogue, Scalar};
@@ -123,7 +123,7 @@ impl Winograd {
     }
 
     fn layout<T: Scalar>(&self) -> Layout {
-        Layout::new::<T>(&self.shape, self.tile, self.isa.lanes::<T>())
+        Layout::new::<T>(&self.shape, self.tile, self.isa)
     }
 
     /// Scratch elements: transformed kernels, and what each cell needs.
@@ -176,8 +176,8 @@ impl Winograd {
             let (gathered, results) = cell.scratch[..layout.gathered_len()].split_at_mut(TAPS * CHUNK);
             for ([_, index], points) in rows(&mut cell.view, cell.start) {
                 let (group, maps) = layout.block(index);
-                for channels in (0..layout.depth).step_by(CHUNK / ROWS) {
-                    let channels = channels..layout.depth.min(channels + CHUNK / ROWS);
+                for channels in (0..layout.depth).step_by(CHUNK / layout.block_rows) {
+                    let channels = channels..layout.depth.min(channels + CHUNK / layout.block_rows);
                     let chunk = channels.start * maps.len()..channels.end * maps.len();
                     for (row, map) in maps.clone().enumerate() {
                         let map = group * layout.maps + map;

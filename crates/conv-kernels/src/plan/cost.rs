@@ -6,8 +6,7 @@
 
 use super::{Algorithm, mirrored};
 use crate::conv::direct::Geometry;
-use crate::simd::channels::TALL;
-use crate::simd::tiles::ROWS;
+use crate::simd::Isa;
 use crate::{Conv2dShape, Padding, Scalar};
 
 /// Cycles between the start of an addition and that of the next one to the same sum.
@@ -54,15 +53,18 @@ const WEIGHT_GRADIENT: usize = 2;
 pub(super) struct Costs<'a> {
     shape: &'a Conv2dShape,
     lanes: usize,
+    /// The most rows of a tile that is two vectors wide, and of one that is one vector wide.
+    most_rows: [usize; 2],
     geometry: Option<Geometry>,
     mirror: Option<(Conv2dShape, Geometry)>,
 }
 
 impl<'a> Costs<'a> {
-    pub(super) fn new<T: Scalar>(shape: &'a Conv2dShape, lanes: usize) -> Self {
+    pub(super) fn new<T: Scalar>(shape: &'a Conv2dShape, isa: Isa) -> Self {
+        let (lanes, most_rows) = (isa.lanes::<T>(), isa.most_rows());
         let geometry = |shape: &Conv2dShape| Geometry::applies_to(shape).then(|| Geometry::outline::<T>(shape, lanes));
         let mirror = mirrored(shape).and_then(|mirror| geometry(&mirror).map(|geometry| (mirror, geometry)));
-        Self { shape, lanes, geometry: geometry(shape), mirror }
+        Self { shape, lanes, most_rows, geometry: geometry(shape), mirror }
     }
 
     /// Cycles if every multiply-add of the definition took its share of a full vector.
@@ -146,7 +148,7 @@ impl<'a> Costs<'a> {
         let met: usize = (0..shape.kernel()[0]).map(|row| shape.reach(0, row).outputs.len()).sum();
         let share = if geometry.joined() { 1.0 } else { met as f64 / (shape.kernel()[0] * shape.output()[0]) as f64 };
         let depth = (shape.taps() as f64 * share) as usize;
-        let column = even_parts(maps, ROWS, |rows| Self::tile(rows, depth));
+        let column = even_parts(maps, self.most_rows[0], |rows| Self::tile(rows, depth));
         groups * self.pairs(shape, geometry) * column * Self::lonely(shape)
             + self.copying(shape, geometry)
             + self.joining(shape, geometry, shape.out_channels())
@@ -155,7 +157,7 @@ impl<'a> Costs<'a> {
     fn scatter(&self, shape: &Conv2dShape, geometry: &Geometry) -> f64 {
         let (_, maps, groups) = Self::group(shape);
         let update = |rows: usize| 2.0 * SCATTER * rows as f64;
-        let column = even_parts(shape.taps(), ROWS, |rows| Self::tile(rows, maps) + update(rows));
+        let column = even_parts(shape.taps(), self.most_rows[0], |rows| Self::tile(rows, maps) + update(rows));
         groups * self.pairs(shape, geometry) * column * Self::lonely(shape)
             + 2.0 * self.copying(shape, geometry)
             + self.joining(shape, geometry, shape.out_channels())
@@ -172,18 +174,18 @@ impl<'a> Costs<'a> {
             let step = LATENCY.max(rows as f64).max((2 + rows) as f64 * load);
             vectors as f64 * step + height as f64 * RUN + TILE + 2.0 * UPDATE * rows as f64
         };
-        let pair = even_parts(shape.taps(), ROWS, tile);
+        let pair = even_parts(shape.taps(), self.most_rows[0], tile);
         groups * maps.div_ceil(2) as f64 * pair + self.copying(shape, geometry)
     }
 
     fn by_channels(&self, shape: &Conv2dShape, geometry: &Geometry) -> f64 {
         let (_, _, groups) = Self::group(shape);
-        let rows = shape.output()[0] as f64;
+        let (rows, [wide, thin]) = (shape.output()[0] as f64, self.most_rows);
         let run = |most: usize, tile: fn(usize, usize) -> f64| -> f64 {
             even_parts(shape.output()[1], most, |pixels| tile(pixels, shape.taps()))
         };
         let lonely = Self::lonely(shape) * groups * rows;
-        self.by_blocks(shape, lonely * run(ROWS, Self::tile), lonely * run(TALL, Self::thin_tile))
+        self.by_blocks(shape, lonely * run(wide, Self::tile), lonely * run(thin, Self::thin_tile))
             + self.copying(shape, geometry)
     }
 
@@ -191,11 +193,11 @@ impl<'a> Costs<'a> {
         let (_, _, groups) = Self::group(shape);
         // Walking on to the next row costs each tile something.
         let [height, width] = shape.output();
-        let depth = height * (width + 1);
+        let (depth, [wide, thin]) = (height * (width + 1), self.most_rows);
         let taps = |most: usize, tile: fn(usize, usize) -> f64| -> f64 {
             even_parts(shape.taps(), most, |rows| tile(rows, depth)) * Self::lonely(shape)
         };
-        self.by_blocks(shape, groups * taps(ROWS, Self::tile), groups * taps(TALL, Self::thin_tile))
+        self.by_blocks(shape, groups * taps(wide, Self::tile), groups * taps(thin, Self::thin_tile))
             + self.copying(shape, geometry)
     }
 
@@ -212,7 +214,7 @@ impl<'a> Costs<'a> {
         let [rows, columns] = shape.output().map(|pixels| pixels.div_ceil(side));
         let points = ((side + 2) * (side + 2)) as f64;
         let pairs = (rows * columns) as f64 / (2 * self.lanes) as f64;
-        let column = even_parts(maps, ROWS, |rows| Self::tile(rows, depth));
+        let column = even_parts(maps, self.most_rows[0], |rows| Self::tile(rows, depth));
         groups * pairs * points * (1.1 * column + (depth + maps) as f64 * WINOGRAD_TRANSFORM)
     }
 
@@ -233,7 +235,7 @@ impl<'a> Costs<'a> {
     /// The product of full tiles, with what packing takes, and the column matrix.
     fn product(&self, algorithm: Algorithm, pass: usize) -> f64 {
         let (depth, maps, _) = Self::group(self.shape);
-        let waste = maps.next_multiple_of(ROWS) as f64 / maps as f64;
+        let waste = maps.next_multiple_of(6) as f64 / maps as f64;
         if algorithm == Algorithm::Pointwise {
             // Few rows hardly repay the packing of the other operand, and less if it is transposed.
             let packing = match pass {

@@ -3,7 +3,7 @@
 //! ```text
 //! for each block of two vectors of output channels:
 //!     for each part of the taps:                        its weights stay in the first cache
-//!         for each tile of up to 6 pixels of a row:     12 sums in registers
+//!         for each tile of a few pixels of a row:       their sums in registers, 12 of them with AVX2
 //!             for each tap: sums[pixel] += x[pixel + tap] · weights[tap]
 //!     transpose the sums, 8 pixels by 8 channels, into the feature maps
 //! ```
@@ -15,12 +15,9 @@ use std::ops::Range;
 
 use ndarray::ArrayViewMut2;
 
-use super::tiles::{ROWS, Runs, activate, even_parts, with_rows};
+use super::tiles::{Runs, activate, even_parts, thin_rows, wide_rows, with_rows};
 use super::{MAX_VECTOR, Op, Simd};
 use crate::{Activation, Scalar};
-
-/// The most rows of a tile that is one vector wide.
-pub(crate) const TALL: usize = 8;
 
 /// Taps of a part: 16 KiB of weights.
 const PART: usize = 256;
@@ -83,9 +80,9 @@ impl<T: Scalar> Op<T> for CorrelateChannels<'_, T> {
                 }
                 let weight = &first[part.start * width..part.end * width];
                 if width == S::LANES {
-                    self.part::<S, 1>(simd, weight, part, TALL);
+                    self.part::<S, 1>(simd, weight, part, thin_rows::<T, S>());
                 } else {
-                    self.part::<S, 2>(simd, weight, part, ROWS);
+                    self.part::<S, 2>(simd, weight, part, wide_rows::<T, S>());
                 }
             }
             for vector in 0..width / S::LANES {
@@ -115,9 +112,9 @@ impl<T: Scalar> CorrelateChannels<'_, T> {
             for pixels in even_parts(self.runs.len, most) {
                 let (rows, first) = (pixels.len(), pixels.start);
                 if N == 1 {
-                    with_rows!(rows, [1, 2, 3, 4, 5, 6, 7, 8], R => self.tile::<S, R, N>(simd, weight, &part, run, first));
+                    with_rows!(rows, ..=thin_rows::<T, S>(), R => self.tile::<S, R, N>(simd, weight, &part, run, first));
                 } else {
-                    with_rows!(rows, [1, 2, 3, 4, 5, 6], R => self.tile::<S, R, N>(simd, weight, &part, run, first));
+                    with_rows!(rows, ..=wide_rows::<T, S>(), R => self.tile::<S, R, N>(simd, weight, &part, run, first));
                 }
             }
         }

@@ -17,7 +17,7 @@
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 
-use super::tiles::{ROWS, even_parts, with_rows};
+use super::tiles::{even_parts, with_rows};
 use super::{MAX_VECTOR, Op, Simd};
 use crate::Scalar;
 
@@ -32,6 +32,9 @@ const STREAMS: usize = 16;
 
 /// At most so many rows read B in place.
 const FEW: usize = ROWS;
+
+/// The most rows of a tile.
+const ROWS: usize = 6;
 
 /// At most so many rows are thin: their tiles are four vectors wide, for enough independent sums.
 const THIN: usize = 2;

@@ -1,7 +1,7 @@
 //! The tiles of the weight gradient: vectors along output channels, or along pixels.
 
-use super::channels::{TALL, block_widths};
-use super::tiles::{ROWS, Runs, even_parts, with_rows};
+use super::channels::block_widths;
+use super::tiles::{Runs, even_parts, thin_rows, wide_rows, with_rows};
 use super::{MAX_VECTOR, Op, Simd};
 use crate::Scalar;
 
@@ -10,7 +10,7 @@ use crate::Scalar;
 /// ```text
 /// for each block of two vectors of output channels:
 ///     transpose its gradients: (pixel, channel)         they stay in the first cache
-///     for each tile of up to 6 taps:                    12 sums in registers
+///     for each tile of a few taps:                      their sums in registers, 12 of them with AVX2
 ///         for each pixel: sums[tap] += x[pixel + tap] · gradients[pixel]
 ///     add the sums to those of the strips before
 /// ```
@@ -59,9 +59,9 @@ impl<T: Scalar> Op<T> for AlongChannels<'_, T> {
                 self.transpose(simd, first + vector * S::LANES, vector * S::LANES, width);
             }
             if width == S::LANES {
-                self.block::<S, 1>(simd, block, TALL);
+                self.block::<S, 1>(simd, block, thin_rows::<T, S>());
             } else {
-                self.block::<S, 2>(simd, block, ROWS);
+                self.block::<S, 2>(simd, block, wide_rows::<T, S>());
             }
             block += width * self.taps.len();
         }
@@ -104,9 +104,9 @@ impl<T: Scalar> AlongChannels<'_, T> {
             let sums = block + rows.start * N * S::LANES;
             let taps = &self.taps[rows];
             if N == 1 {
-                with_rows!(taps.len(), [1, 2, 3, 4, 5, 6, 7, 8], R => self.tile::<S, R, N>(simd, sums, taps));
+                with_rows!(taps.len(), ..=thin_rows::<T, S>(), R => self.tile::<S, R, N>(simd, sums, taps));
             } else {
-                with_rows!(taps.len(), [1, 2, 3, 4, 5, 6], R => self.tile::<S, R, N>(simd, sums, taps));
+                with_rows!(taps.len(), ..=wide_rows::<T, S>(), R => self.tile::<S, R, N>(simd, sums, taps));
             }
         }
     }
@@ -241,10 +241,10 @@ impl<T: Scalar> AlongPixels<'_, T> {
     #[inline(always)]
     fn columns<S: Simd<T>, const N: usize>(&mut self, simd: S, channel: usize) {
         let taps = self.taps;
-        for rows in even_parts(taps.len(), ROWS) {
+        for rows in even_parts(taps.len(), wide_rows::<T, S>()) {
             let first = rows.start;
             let taps = &taps[rows];
-            with_rows!(taps.len(), [1, 2, 3, 4, 5, 6], R => self.tile::<S, R, N>(simd, channel, first, taps));
+            with_rows!(taps.len(), ..=wide_rows::<T, S>(), R => self.tile::<S, R, N>(simd, channel, first, taps));
         }
     }
 

@@ -1,8 +1,9 @@
 //! The tiles of the direct convolution: blocks of sums that stay in registers while their products stream by.
 //!
-//! A tile is at most 6 rows by 2 vectors: 12 sums, two vectors and a factor fill the 16 registers of a small CPU, and
-//! 12 independent sums are enough to hide the latency of an addition. All three passes read the image where it lies:
-//! without stride, what one kernel element sees of a row of underlays is again a row of the image.
+//! A tile is a few rows by 2 vectors: with 6 rows, 12 sums, two vectors and a factor fill the 16 registers of a CPU with
+//! AVX2, and 12 independent sums are enough to hide the latency of an addition; 32 registers hold 14 rows. All three
+//! passes read the image where it lies: without stride, what one kernel element sees of a row of underlays is again a
+//! row of the image.
 
 use std::ops::Range;
 
@@ -11,14 +12,36 @@ use ndarray::ArrayViewMut2;
 use super::{Op, Simd};
 use crate::{Activation, Scalar};
 
-/// The most rows of a tile that is two vectors wide.
-pub(crate) const ROWS: usize = 6;
+/// The most rows of a tile that is two vectors wide, and of one that is one vector wide, in so many registers.
+pub(crate) const fn most_rows(registers: usize) -> [usize; 2] {
+    if registers < 32 { [6, 8] } else { [MAX_ROWS; 2] }
+}
 
-/// Evaluates `call` with the constant `R` that equals `rows`, which is one of those listed.
+/// The most rows of any tile.
+pub(crate) const MAX_ROWS: usize = 14;
+
+/// The most rows of a tile that is two vectors of `S` wide.
+pub(super) const fn wide_rows<T, S: Simd<T>>() -> usize {
+    most_rows(S::REGISTERS)[0]
+}
+
+/// The same for one vector.
+pub(super) const fn thin_rows<T, S: Simd<T>>() -> usize {
+    most_rows(S::REGISTERS)[1]
+}
+
+/// Evaluates `call` with the constant `R` that equals `rows`, which is one of those listed, or at most the constant
+/// `most`.
 macro_rules! with_rows {
+    ($rows:expr, ..=$most:expr, $r:ident => $call:expr) => {
+        with_rows!($rows, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] up to $most, $r => $call)
+    };
     ($rows:expr, [$($n:literal),*], $r:ident => $call:expr) => {
+        with_rows!($rows, [$($n),*] up to $crate::simd::tiles::MAX_ROWS, $r => $call)
+    };
+    ($rows:expr, [$($n:literal),*] up to $most:expr, $r:ident => $call:expr) => {
         match $rows {
-            $($n => {
+            $($n if const { $n <= $most } => {
                 const $r: usize = $n;
                 $call
             })*
@@ -166,16 +189,16 @@ pub(crate) struct Correlate<'a, T> {
     pub(crate) runs: Runs,
     /// Room for unfinished sums, as much as [`unfinished_len`] says.
     pub(crate) unfinished: &'a mut [T],
-    /// Output, one channel a row; at most [`ROWS`].
+    /// Output, one channel a row; as many as a tile has rows.
     pub(crate) maps: ArrayViewMut2<'a, T>,
 }
 
 /// Longer chains are cut, and go on where they were, so that the weights and pixels of a part stay in the first cache.
 const CHAIN: usize = 512;
 
-/// Elements that the unfinished sums of a block of channels need.
-pub(crate) fn unfinished_len(taps: usize, runs: Runs, lanes: usize) -> usize {
-    if taps > CHAIN { ROWS * runs.vector_count(lanes) * lanes } else { 0 }
+/// Elements that the unfinished sums of a block of so many channels need.
+pub(crate) fn unfinished_len(channels: usize, taps: usize, runs: Runs, lanes: usize) -> usize {
+    if taps > CHAIN { channels * runs.vector_count(lanes) * lanes } else { 0 }
 }
 
 impl<T: Scalar> Op<T> for Correlate<'_, T> {
@@ -186,10 +209,10 @@ impl<T: Scalar> Op<T> for Correlate<'_, T> {
         assert_eq!(self.weight.len(), self.taps.len() * self.maps.nrows(), "a weight for each tap and channel");
         assert!(self.taps.len().is_multiple_of(self.of_channel) && self.span.end <= self.of_channel, "whole channels");
         assert!(self.bias.is_none_or(|bias| bias.len() == self.maps.nrows()), "a bias for each channel");
-        let unfinished = unfinished_len(self.taps.len(), self.runs, S::LANES);
+        let unfinished = unfinished_len(self.maps.nrows(), self.taps.len(), self.runs, S::LANES);
         assert!(self.unfinished.len() >= unfinished, "room for unfinished sums");
         assert_eq!(self.maps.strides()[1], 1, "maps are rows");
-        with_rows!(self.maps.nrows(), [1, 2, 3, 4, 5, 6], R => self.rows::<S, R>(simd));
+        with_rows!(self.maps.nrows(), ..=wide_rows::<T, S>(), R => self.rows::<S, R>(simd));
     }
 }
 
@@ -336,7 +359,7 @@ pub(crate) struct Scatter<'a, T> {
     pub(crate) map_len: usize,
     /// Output channels.
     pub(crate) depth: usize,
-    /// The weights, for each [`ROWS`] of `targets` (then for the rest) `(output channel, target)`.
+    /// The weights, for as many of `targets` as a tile has rows (then for the rest) `(output channel, target)`.
     pub(crate) weight: &'a [T],
     /// Where each row's kernel element and input channel lie, from the pixel under the first output pixel.
     pub(crate) targets: &'a [usize],
@@ -363,9 +386,12 @@ impl<T: Scalar> Op<T> for Scatter<'_, T> {
         let few = (FIRST_CACHE / (self.depth * S::LANES * size_of::<T>())).max(2) / 2 * 2;
         let mut places = self.runs.vectors(S::LANES);
         for _ in 0..self.runs.vector_count(S::LANES).div_ceil(few) {
-            for (targets, weight) in self.targets.chunks(ROWS).zip(self.weight.chunks(ROWS * self.depth)) {
+            let most = wide_rows::<T, S>();
+            for (targets, weight) in self.targets.chunks(most).zip(self.weight.chunks(most * self.depth)) {
                 let places = places.clone().take(few);
-                with_rows!(targets.len(), [1, 2, 3, 4, 5, 6], R => self.rows::<S, R>(simd, targets, weight, places));
+                with_rows!(targets.len(), ..=wide_rows::<T, S>(), R => {
+                    self.rows::<S, R>(simd, targets, weight, places);
+                });
             }
             places.nth(few - 1);
         }

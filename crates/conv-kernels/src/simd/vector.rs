@@ -8,6 +8,9 @@ pub trait Simd<T>: Copy {
     /// How many.
     const LANES: usize;
 
+    /// Vectors that the CPU's registers hold.
+    const REGISTERS: usize = 16;
+
     /// `value` in all lanes.
     fn splat(self, value: T) -> Self::Vector;
 
@@ -77,6 +80,13 @@ pub trait Set: Simd<f32> + Simd<f64> {
         let bytes = <Self as Simd<f32>>::LANES * size_of::<f32>();
         assert!(bytes == <Self as Simd<f64>>::LANES * size_of::<f64>(), "vectors of both types are as long");
         bytes
+    };
+
+    /// Vectors that the CPU's registers hold.
+    const REGISTERS: usize = {
+        let registers = <Self as Simd<f32>>::REGISTERS;
+        assert!(registers == <Self as Simd<f64>>::REGISTERS, "both types share the registers");
+        registers
     };
 
     /// Asks the CPU.

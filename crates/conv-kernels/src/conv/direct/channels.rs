@@ -63,7 +63,7 @@ impl Direct<'_> {
     ) -> (&'s [T], &'s mut [T]) {
         let len = self.packed_channels_len::<T>();
         let (packed, rest) = scratch.split_at_mut(aligned::<T>(len));
-        overlays.pack_channels(self.shape, self.isa.lanes::<T>(), &mut packed[..len]);
+        overlays.pack_channels(self.shape, self.isa, &mut packed[..len]);
         (&packed[..len], rest)
     }
 

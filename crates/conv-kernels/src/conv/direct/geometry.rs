@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::bands;
+use crate::simd::Isa;
 use crate::simd::tiles::{Runs, even_parts};
 use crate::{Conv2dShape, Scalar};
 
@@ -103,13 +104,13 @@ impl Geometry {
         reached_size(shape).is_some_and(|[_, width]| joined(width) >= shortest_run(lanes))
     }
 
-    /// For vectors of `lanes` elements of type `T`, of a shape that [`Geometry::applies_to`].
-    pub(crate) fn new<T: Scalar>(shape: &Conv2dShape, lanes: usize) -> Self {
-        let mut geometry = Self::outline::<T>(shape, lanes);
+    /// Of a shape that [`Geometry::applies_to`], for elements of type `T`.
+    pub(crate) fn new<T: Scalar>(shape: &Conv2dShape, isa: Isa) -> Self {
+        let mut geometry = Self::outline::<T>(shape, isa.lanes::<T>());
         let depth = shape.in_channels() / shape.groups();
         let (elements, plane) = (&geometry.elements(shape), geometry.plane);
         let taps = (0..depth).flat_map(|channel| elements.iter().map(move |at| channel * plane + at)).collect();
-        let targets = bands(0..depth).flat_map(|band| {
+        let targets = bands(0..depth, isa.most_rows()[0]).flat_map(|band| {
             let ordered = target_order(shape.kernel()).map(|element| elements[element]);
             ordered.flat_map(move |at| (0..band.len()).map(move |channel| channel * plane + at))
         });
@@ -119,7 +120,7 @@ impl Geometry {
         geometry
     }
 
-    /// The same without the places of the taps.
+    /// The same without the places of the taps, for vectors of `lanes` elements.
     pub(crate) fn outline<T: Scalar>(shape: &Conv2dShape, lanes: usize) -> Self {
         let reached = reached_size(shape).unwrap_or(shape.input());
         let [height, width] = shape.output();

@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use ndarray::ArrayViewMut3;
 
-use super::{SECTION, bands, blocks, channel_cut};
+use super::{bands, blocks, section};
 use crate::conv::groups_within;
+use crate::simd::Isa;
 use crate::simd::channels::block_widths;
-use crate::simd::tiles::ROWS;
+use crate::simd::tiles::MAX_ROWS;
 use crate::threads::{Cell, Cuts, grid, lanes, view3};
 use crate::{Conv2dShape, Scalar};
 
@@ -75,11 +76,11 @@ impl<'a, T: Scalar> Overlays<'a, T> {
     }
 
     /// `(block of output channels, tap, output channel in it)`, for tiles whose vectors lie along the pixels.
-    pub(super) fn pack(&self, shape: &Conv2dShape, packed: &mut [T]) {
+    pub(super) fn pack(&self, shape: &Conv2dShape, isa: Isa, packed: &mut [T]) {
         let maps = shape.out_channels() / shape.groups();
-        self.for_each_part(shape, [maps, SECTION], packed, &|group, within, packed| {
+        self.for_each_part(shape, [maps, section(isa)], packed, &|group, within, packed| {
             let first = within.start;
-            for block in blocks(within) {
+            for block in blocks(within, isa) {
                 let packed = &mut packed[(block.start - first) * shape.taps()..];
                 self.pack_block(shape, group * maps + block.start..group * maps + block.end, block.len(), packed);
             }
@@ -88,9 +89,10 @@ impl<'a, T: Scalar> Overlays<'a, T> {
 
     /// The same in blocks of two vectors (one, where that is enough for the last channels of a group), filled up with
     /// zeros: for tiles whose vectors lie along the output channels.
-    pub(super) fn pack_channels(&self, shape: &Conv2dShape, lanes: usize, packed: &mut [T]) {
+    pub(super) fn pack_channels(&self, shape: &Conv2dShape, isa: Isa, packed: &mut [T]) {
         let maps = shape.out_channels() / shape.groups();
-        let (per_group, cut) = (maps.next_multiple_of(lanes), channel_cut(lanes));
+        let lanes = isa.lanes::<T>();
+        let (per_group, cut) = (maps.next_multiple_of(lanes), section(isa));
         self.for_each_part(shape, [per_group, cut], packed, &|group, within, packed| {
             packed.fill(T::ZERO);
             let mut packed = packed;
@@ -138,11 +140,12 @@ impl<'a, T: Scalar> Overlays<'a, T> {
 
 /// Weights as [`Scatter`](crate::simd::tiles::Scatter) wants them, band by band: in the order of
 /// [`Geometry::targets`](super::Geometry::targets), column by column of the kernel.
-pub(super) fn pack_transposed<T: Scalar>(shape: &Conv2dShape, weight: &[T], packed: &mut [T]) {
+pub(super) fn pack_transposed<T: Scalar>(shape: &Conv2dShape, isa: Isa, weight: &[T], packed: &mut [T]) {
     let (depth, maps) = (shape.in_channels() / shape.groups(), shape.out_channels() / shape.groups());
     let taps = shape.taps();
     let elements = taps / depth;
-    let unit = if shape.groups() > 1 { depth } else { ROWS };
+    let [most, _] = isa.most_rows();
+    let unit = if shape.groups() > 1 { depth } else { most };
     let dim = [shape.in_channels(), 1, elements * maps];
     let cuts = Cuts::new(lanes(shape.weight_len() as u64 * MOVE), dim, [unit, 1, 1], [0, 1, 2]);
     grid(Cell::whole(view3(dim, packed), &mut []), cuts, 0, &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
@@ -151,10 +154,10 @@ pub(super) fn pack_transposed<T: Scalar>(shape: &Conv2dShape, weight: &[T], pack
         let mut packed = packed.iter_mut();
         for (group, within) in groups_within(first..first + count, depth) {
             let overlays = &weight[group * maps * taps..(group + 1) * maps * taps];
-            for band in bands(within) {
-                for rows in (0..band.len() * elements).step_by(ROWS) {
-                    let rows = rows..(rows + ROWS).min(band.len() * elements);
-                    let mut places = [0; ROWS];
+            for band in bands(within, most) {
+                for rows in (0..band.len() * elements).step_by(most) {
+                    let rows = rows..(rows + most).min(band.len() * elements);
+                    let mut places = [0; MAX_ROWS];
                     for (place, row) in places.iter_mut().zip(rows.clone()) {
                         let (index, channel) = (row / band.len(), band.start + row % band.len());
                         let element = index % shape.kernel()[0] * shape.kernel()[1] + index / shape.kernel()[0];

@@ -9,7 +9,7 @@ use ndarray::{ArrayViewMut2, Axis};
 
 use super::{Direct, Overlays, blocks};
 use crate::scratch::aligned;
-use crate::simd::tiles::{Correlate, ROWS, activates, unfinished_len};
+use crate::simd::tiles::{Correlate, activates, unfinished_len};
 use crate::{Epilogue, Scalar};
 
 impl Direct<'_> {
@@ -20,9 +20,10 @@ impl Direct<'_> {
 
     /// Scratch elements of a cell: a copied strip, a block of joined rows, unfinished sums.
     pub(super) fn pixels_lens<T: Scalar>(&self) -> [usize; 3] {
-        let joined = if self.geometry.joined() { ROWS * self.geometry.longest_run() } else { 0 };
+        let [most, _] = self.isa.most_rows();
+        let joined = if self.geometry.joined() { most * self.geometry.longest_run() } else { 0 };
         let runs = self.geometry.runs(self.shape, self.geometry.rows());
-        let unfinished = unfinished_len(self.shape.taps(), runs, self.isa.lanes::<T>());
+        let unfinished = unfinished_len(most, self.shape.taps(), runs, self.isa.lanes::<T>());
         [self.copy_len::<T>(), aligned::<T>(joined), aligned::<T>(unfinished)]
     }
 
@@ -38,7 +39,7 @@ impl Direct<'_> {
         let (packed, cells) = self.pack_pixels(overlays, scratch);
         self.for_each_strip(x, y, cells, self.pixels_lens::<T>(), &|underlays, strip, mut y, [joined, unfinished]| {
             let first = strip.channels.start;
-            for block in blocks(0..strip.channels.len()) {
+            for block in blocks(0..strip.channels.len(), self.isa) {
                 let all = first + block.start..first + block.end;
                 let y = y.slice_axis_mut(Axis(0), block.into());
                 let buffers = [&mut *joined, &mut *unfinished];
@@ -55,7 +56,7 @@ impl Direct<'_> {
     ) -> (&'s [T], &'s mut [T]) {
         let len = self.shape.weight_len();
         let (packed, rest) = scratch.split_at_mut(aligned::<T>(len));
-        overlays.pack(self.shape, &mut packed[..len]);
+        overlays.pack(self.shape, self.isa, &mut packed[..len]);
         (packed, rest)
     }
 

@@ -15,13 +15,13 @@ use std::ops::Range;
 use ndarray::{ArrayViewMut2, ArrayViewMut3, s};
 
 use super::channels::PIXELS;
-use super::{Direct, Overlays, Strip, blocks, channel_cut};
+use super::{Direct, Overlays, Strip, blocks, section};
 use crate::conv::{channel_unit, pass_lanes};
 use crate::scratch::aligned;
 use crate::simd::Isa;
 use crate::simd::channels::sums_len;
 use crate::simd::pool::MaxRows;
-use crate::simd::tiles::{ROWS, even_parts};
+use crate::simd::tiles::even_parts;
 use crate::threads::{Cell, Cuts, grid, view3};
 use crate::{Epilogue, Pool2dShape, Scalar};
 
@@ -88,7 +88,7 @@ impl Direct<'_> {
 
     /// Scratch elements of a cell: those of the forward pass, and a block's feature maps over a strip.
     fn pooled_pixels_lens<T: Scalar>(&self) -> ([usize; 3], usize) {
-        let maps = ROWS * self.geometry.rows() * self.shape.output()[1];
+        let maps = self.isa.most_rows()[0] * self.geometry.rows() * self.shape.output()[1];
         (self.pixels_lens::<T>(), aligned::<T>(maps))
     }
 
@@ -117,7 +117,7 @@ impl Direct<'_> {
         let lens = self.pooled_pixels_lens::<T>();
         self.pool_strips(x, pooled, cells, lens, &|underlays, strip, [joined, unfinished, maps], part| {
             let first = strip.channels.start;
-            for block in blocks(0..strip.channels.len()) {
+            for block in blocks(0..strip.channels.len(), self.isa) {
                 let block = first + block.start..first + block.end;
                 let place = [strip.image, block.start, strip.rows.start];
                 let mut maps = maps_in(maps, block.len(), strip.rows.len() * width);
@@ -165,7 +165,7 @@ impl Direct<'_> {
         let (shape, [height, width]) = (pooled.shape, pooled.shape.output());
         let dim = [self.batch, self.shape.out_channels(), height * width];
         let rows = if self.geometry.narrow() { dim[2] } else { width };
-        let units = [1, channel_unit(self.shape, dim[1], channel_cut(self.isa.lanes::<T>())), rows];
+        let units = [1, channel_unit(self.shape, dim[1], section(self.isa)), rows];
         let cuts = Cuts::new(pass_lanes(self.shape, self.batch), dim, units, [0, 2, 1]);
         let whole = Cell::whole((view3(dim, pooled.y), view3(dim, pooled.positions)), scratch);
         let cell_len = copy_len + first_len + second_len + maps_len;

@@ -9,7 +9,7 @@ use super::{Direct, bands};
 use crate::Scalar;
 use crate::conv::{channel_unit, groups_within, pass_lanes};
 use crate::scratch::aligned;
-use crate::simd::tiles::{ROWS, Scatter};
+use crate::simd::tiles::Scatter;
 use crate::threads::{Cell, Cuts, grid, view3};
 
 /// Channels that are a multiple of so many bytes long collide in the first cache.
@@ -51,9 +51,9 @@ impl Direct<'_> {
         let ((depth, maps), pixels) = (self.group(), self.shape.out_pixels());
         let elements = self.shape.taps() / depth;
         let (packed, cells) = scratch.split_at_mut(aligned::<T>(self.shape.weight_len()));
-        pack_transposed(self.shape, weight, &mut packed[..self.shape.weight_len()]);
+        pack_transposed(self.shape, self.isa, weight, &mut packed[..self.shape.weight_len()]);
         let dim = [self.batch, self.shape.in_channels(), self.shape.in_pixels()];
-        let units = [1, channel_unit(self.shape, dim[1], ROWS), dim[2]];
+        let units = [1, channel_unit(self.shape, dim[1], self.isa.most_rows()[0]), dim[2]];
         let cuts = Cuts::new(pass_lanes(self.shape, self.batch), dim, units, [0, 1, 2]);
         let (whole, packed) = (Cell::whole(view3(dim, dx), cells), &*packed);
         let len = self.input_gradient_lens::<T>().into_iter().sum();
@@ -93,7 +93,7 @@ impl Direct<'_> {
             } else {
                 &mut dx[strip.start * self.shape.input()[1]..]
             };
-            for band in bands(channels.clone()) {
+            for band in bands(channels.clone(), self.isa.most_rows()[0]) {
                 let rows = band.start * elements..band.end * elements;
                 let op = Scatter {
                     maps: dy,

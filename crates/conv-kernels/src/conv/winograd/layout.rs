@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use crate::Conv2dShape;
 use crate::scratch::aligned;
-use crate::simd::tiles::{ROWS, even_parts};
+use crate::simd::Isa;
+use crate::simd::tiles::even_parts;
 use crate::simd::winograd::{TAPS, Tile};
 
 /// Output channels are cut at multiples of this, within which blocks of about equal height are formed.
-pub(super) const SECTION: usize = 4 * ROWS;
+pub(super) const SECTION: usize = 24;
 
 /// The most input channels whose transformed tiles are in the working memory at once.
 const DEPTH_PART: usize = 64;
@@ -21,7 +22,7 @@ pub(super) const MAPS_PART: usize = 3 * SECTION;
 pub(super) const TOGETHER: usize = 8;
 
 /// Kernels that are brought side by side before they are transformed, and are then in the first cache.
-pub(super) const CHUNK: usize = 32 * ROWS;
+pub(super) const CHUNK: usize = 192;
 
 /// Bytes that transformed inputs and products may take: about what the second cache holds.
 const BAND_BYTES: usize = 544 << 10;
@@ -56,12 +57,16 @@ pub(super) struct Layout {
     pub(super) band_columns: usize,
     /// From one channel's tiles to the next's.
     pub(super) pitch: usize,
+    /// The most output channels of a block, of which [`SECTION`] is a multiple.
+    pub(super) block_rows: usize,
     lanes: usize,
 }
 
 impl Layout {
-    /// For vectors of `lanes` elements of type `T`.
-    pub(super) fn new<T>(shape: &Conv2dShape, tile: Tile, lanes: usize) -> Self {
+    /// For elements of type `T`.
+    pub(super) fn new<T>(shape: &Conv2dShape, tile: Tile, isa: Isa) -> Self {
+        let lanes = isa.lanes::<T>();
+        let block_rows = if isa.most_rows()[0] < 12 { 6 } else { 12 };
         let (depth, maps) = (shape.in_channels() / shape.groups(), shape.out_channels() / shape.groups());
         let [rows, columns] = shape.output().map(|size| size.div_ceil(tile.side()));
         let depth_part = depth.div_ceil(depth.div_ceil(DEPTH_PART));
@@ -74,7 +79,7 @@ impl Layout {
         let band_rows = (1..=most / band_columns).rev().min_by(best).unwrap_or(1);
         let pitch = staggered::<T>(band_rows * band_columns + lanes);
         let groups = shape.groups();
-        Self { tile, groups, depth, maps, depth_part, rows, columns, band_rows, band_columns, pitch, lanes }
+        Self { tile, groups, depth, maps, depth_part, rows, columns, band_rows, band_columns, pitch, block_rows, lanes }
     }
 
     /// What a band of so many tiles costs: a pair of vectors 4, one alone 3, for it keeps the multipliers waiting.
@@ -90,33 +95,38 @@ impl Layout {
 
     /// Elements of the transformed kernels of a block of output channels, at one point.
     pub(super) fn block_len<T>(&self) -> usize {
-        aligned::<T>(ROWS * self.depth)
+        aligned::<T>(self.block_rows * self.depth)
     }
 
     /// Blocks of all output channels.
     pub(super) fn blocks(&self) -> usize {
-        self.groups * blocks_before(self.maps)
+        self.groups * self.blocks_before(self.maps)
     }
 
     /// Blocks between two places where channels may be cut.
     pub(super) fn blocks_of_unit(&self) -> usize {
-        if self.groups > 1 { blocks_before(self.maps) } else { blocks_before(SECTION) }
+        self.blocks_before(if self.groups > 1 { self.maps } else { SECTION })
     }
 
     /// The output channels of a block: their group, and which of it.
     pub(super) fn block(&self, index: usize) -> (usize, Range<usize>) {
-        let per_group = blocks_before(self.maps);
+        let (per_group, of_section) = (self.blocks_before(self.maps), SECTION / self.block_rows);
         let (group, index) = (index / per_group, index % per_group);
-        let first = index / (SECTION / ROWS) * SECTION;
-        let mut parts = even_parts(SECTION.min(self.maps - first), ROWS);
-        let part = parts.nth(index % (SECTION / ROWS)).unwrap_or(0..0);
+        let first = index / of_section * SECTION;
+        let mut parts = even_parts(SECTION.min(self.maps - first), self.block_rows);
+        let part = parts.nth(index % of_section).unwrap_or(0..0);
         (group, first + part.start..first + part.end)
     }
 
     /// The blocks of some output channels of a group, which begin at a multiple of [`SECTION`].
     pub(super) fn blocks_within(&self, group: usize, channels: &Range<usize>) -> Range<usize> {
-        let first = group * blocks_before(self.maps);
-        first + blocks_before(channels.start)..first + blocks_before(channels.end)
+        let first = group * self.blocks_before(self.maps);
+        first + self.blocks_before(channels.start)..first + self.blocks_before(channels.end)
+    }
+
+    /// Blocks of the first `channels` of a group.
+    fn blocks_before(&self, channels: usize) -> usize {
+        channels / SECTION * (SECTION / self.block_rows) + (channels % SECTION).div_ceil(self.block_rows)
     }
 
     /// Elements of all transformed kernels.
@@ -154,11 +164,6 @@ impl Layout {
     }
 }
 
-/// Blocks of the first `channels` of a group.
-fn blocks_before(channels: usize) -> usize {
-    channels / SECTION * (SECTION / ROWS) + (channels % SECTION).div_ceil(ROWS)
-}
-
 /// `len` rounded up to an odd number of cache lines: what lies so far apart does not compete for the same places in
 /// the cache.
 fn staggered<T>(len: usize) -> usize {
@@ -172,14 +177,15 @@ mod tests {
 
     #[test]
     fn blocks_follow_each_other_through_all_groups() {
-        for (groups, maps) in [(1, 1), (1, 64), (1, 24), (3, 13), (2, 50)] {
+        let cases = [(1, 1), (1, 64), (1, 24), (3, 13), (2, 50)];
+        for (isa, (groups, maps)) in Isa::available().flat_map(|isa| cases.map(|case| (isa, case))) {
             let shape = Conv2dShape::builder(groups, groups * maps, [9, 9], [3, 3]).groups(groups).build().unwrap();
-            let layout = Layout::new::<f32>(&shape, Tile::Two, 8);
+            let layout = Layout::new::<f32>(&shape, Tile::Two, isa);
             let mut expected = 0;
             for index in 0..layout.blocks() {
                 let (group, channels) = layout.block(index);
                 assert_eq!(group * maps + channels.start, expected);
-                assert!((1..=ROWS).contains(&channels.len()));
+                assert!((1..=layout.block_rows).contains(&channels.len()));
                 expected += channels.len();
             }
             assert_eq!(expected, groups * maps);
@@ -194,15 +200,17 @@ mod tests {
 
     #[test]
     fn bands_fill_their_vectors() {
-        let of = |channels: usize, size: usize| {
+        let of = |isa: Isa, channels: usize, size: usize| {
             let shape = Conv2dShape::builder(channels, channels, [size, size], [3, 3]).padding(1).build().unwrap();
-            let layout = Layout::new::<f32>(&shape, Tile::Two, 8);
+            let layout = Layout::new::<f32>(&shape, Tile::Two, isa);
             (layout.band_rows, layout.band_columns)
         };
-        for (rows, columns) in [of(64, 56), of(128, 28), of(256, 14), of(512, 7)] {
-            let tiles = rows * columns;
-            assert!(tiles >= MIN_TILES && 16 * tiles >= 15 * tiles.next_multiple_of(8), "{rows} x {columns}");
+        for isa in Isa::available() {
+            for (rows, columns) in [of(isa, 64, 56), of(isa, 128, 28), of(isa, 256, 14), of(isa, 512, 7)] {
+                let (tiles, lanes) = (rows * columns, isa.lanes::<f32>());
+                assert!(tiles >= MIN_TILES && 8 * tiles >= 7 * tiles.next_multiple_of(lanes), "{rows} x {columns}");
+            }
+            assert!(of(isa, 8, 3000).1 <= MAX_TILES);
         }
-        assert!(of(8, 3000).1 <= MAX_TILES);
     }
 }

@@ -40,9 +40,8 @@ fn check_plans<T: Scalar>(problem: Problem) -> Coverage {
 }
 
 #[test]
-fn vectors_are_longer_than_elsewhere() {
+fn no_vectors_are_longer() {
     assert_eq!((WIDE.lanes::<f32>(), WIDE.lanes::<f64>(), MAX_VECTOR), (16, 8, 16));
-    assert_eq!(Isa::available().filter(|isa| isa.lanes::<f32>() == MAX_VECTOR).count(), 1);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::super::tiles::{outer, with_rows};
+use super::super::tiles::{outer, wide_rows, with_rows};
 use super::super::{Op, Simd};
 use crate::Scalar;
 
@@ -12,7 +12,7 @@ pub(crate) struct Product<'a, T, I> {
     pub(crate) kernels: &'a [T],
     /// From one block's kernels to the next's.
     pub(crate) block_pitch: usize,
-    /// Output channels of each block: at most six.
+    /// Output channels of each block: at most as many as a tile has rows.
     pub(crate) blocks: I,
     /// Input channels; where they are not the first, sums go on from what the products hold.
     pub(crate) channels: Range<usize>,
@@ -38,7 +38,7 @@ impl<T: Scalar, I: Iterator<Item = usize>> Op<T> for Product<'_, T, I> {
             assert!(rows > 0 && (rows - 1) * pitch + whole <= products.len(), "room for all products");
             let (kernels_of, go_on) = (&kernels[rows * channels.start..], channels.start > 0);
             let block = Block { kernels: kernels_of, go_on, depth, inputs, count, pitch, products: &mut *products };
-            with_rows!(rows, [1, 2, 3, 4, 5, 6], R => block.rows::<S, R>(simd));
+            with_rows!(rows, ..=wide_rows::<T, S>(), R => block.rows::<S, R>(simd));
             kernels = kernels.get(block_pitch..).unwrap_or_default();
             products = products.get_mut(rows * pitch..).unwrap_or_default();
         }
