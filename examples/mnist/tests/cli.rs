@@ -113,7 +113,7 @@ fn wrong_values_are_refused_with_a_reason() {
         (&["--threads", "0"], 2, "0 is not in 1..=256"),
         (&["--threads", "2000"], 2, "2000 is not in 1..=256"),
         (&["--seed", "x"], 2, "invalid digit"),
-        (&["--recipe", "vgg"], 1, "no recipe is called `vgg`; bundled are default, sigmoid, mlp"),
+        (&["--recipe", "vgg"], 1, "no recipe is called `vgg`; bundled are default, fast, best"),
         (&["--lr", "1e37", "--batch-size", "60000", "--epochs", "1", "--offline"], 1, "try a smaller learning rate"),
         (&["--spice"], 2, "unexpected argument '--spice'"),
         (&["--data", "nowhere"], 1, "nowhere"),

@@ -9,10 +9,12 @@ macro_rules! bundled {
 /// Names and files, in the order in which they are listed.
 pub(crate) const BUNDLED: &[(&str, &str)] = &[
     bundled!("default"),
+    bundled!("fast"),
+    bundled!("best"),
+    bundled!("tiny"),
+    bundled!("fashion"),
     bundled!("sigmoid"),
     bundled!("mlp"),
-    bundled!("fast"),
-    bundled!("tiny"),
     bundled!("nielsen-ch1-30"),
     bundled!("nielsen-ch1-100"),
     bundled!("nielsen-ch3-30"),

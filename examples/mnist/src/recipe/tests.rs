@@ -6,8 +6,8 @@ use mnist_io::Mnist;
 use net::{
     Activation::{Relu, Sigmoid},
     Init, Schedule, Sequential, SequentialBuilder, Trainer,
-    augment::Expanded,
-    cost::Quadratic,
+    augment::{Affine, Distort, Expanded},
+    cost::{Quadratic, SoftmaxCrossEntropy},
     optim::Sgd,
 };
 
@@ -83,10 +83,15 @@ fn the_first_three_are_what_they_say() {
         digits().conv2d(20, 5).activation(Relu).max_pool2d(2).conv2d(40, 5).activation(Relu).max_pool2d(2);
     let one_cycle = || {
         let schedule = Schedule::OneCycle { warmup: 0.1, start: 0.1, end: 0.001 };
-        Trainer::new(Sgd::new(0.05).momentum(0.9)).batch_size(64).schedule(schedule)
+        let affine = Affine { shift: 1.0, rotation: 8.0, scale: 0.08, shear: 5.0 };
+        Trainer::new(Sgd::new(0.1).momentum(0.9).nesterov(true))
+            .batch_size(64)
+            .schedule(schedule)
+            .cost(SoftmaxCrossEntropy::new().label_smoothing(0.05).unwrap())
+            .augment(Distort::new().affine(affine))
     };
-    let of_default = convolutional.dense(100).activation(Relu).dropout(0.5).dense(10);
-    assert_equal("default", of_default, one_cycle, [6, 14]);
+    let of_default = convolutional.dense(100).activation(Relu).dropout(0.3).dense(10);
+    assert_equal("default", of_default, one_cycle, [8, 14]);
 
     let quadratic = |rate| move || Trainer::new(Sgd::new(rate)).batch_size(10).cost(Quadratic::new());
     let fan_in = |net: SequentialBuilder<f32>| net.activation(Sigmoid).init(Init::NielsenFanIn);
@@ -109,7 +114,7 @@ fn the_command_line_comes_first() {
     let net = recipe.network(0).unwrap();
     for images in [MNIST, 8000] {
         let said = recipe.describe(&net, images);
-        for part in ["epochs 2,", "batch size 5,", "sgd lr 0.25 momentum 0.9,", "elastic sigma 4 alpha 34"] {
+        for part in ["epochs 2,", "batch size 5,", "sgd lr 0.25 momentum 0.9 nesterov,", "elastic sigma 4 alpha 34"] {
             assert!(said.contains(part), "{said}");
         }
     }
@@ -224,7 +229,7 @@ fn wrong_files_are_refused_with_a_reason() {
 fn a_recipe_that_is_not_there() {
     let said = |name: &str| format!("{:#}", Recipe::load(name, Overrides::default()).unwrap_err());
     let unknown = said("vgg");
-    assert!(unknown.starts_with("no recipe is called `vgg`; bundled are default, sigmoid, mlp, "), "{unknown}");
+    assert!(unknown.starts_with("no recipe is called `vgg`; bundled are default, fast, best, "), "{unknown}");
     assert!(unknown.ends_with("a file needs its path: ./vgg.toml"), "{unknown}");
     assert!(said("./missing.toml").starts_with("./missing.toml: "), "{}", said("./missing.toml"));
 }
