@@ -40,6 +40,9 @@ pub mod augmentation {}
 #[doc = include_str!("src/resuming.md")]
 pub mod resuming {}
 
+#[doc = include_str!("src/results.md")]
+pub mod results {}
+
 #[doc = include_str!("src/saving.md")]
 pub mod saving {}
 

@@ -14,10 +14,12 @@
 
 mod conv2d;
 mod gemm;
+mod norm;
 mod pool;
 mod signal;
 
 pub use conv2d::{conv2d_bias_gradient, conv2d_forward, conv2d_input_gradient, conv2d_weight_gradient};
 pub use gemm::gemm;
+pub use norm::{batch_norm, batch_norm_backward};
 pub use pool::{avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
 pub use signal::{convolve, correlate};

@@ -5,11 +5,12 @@ use std::fmt::Debug;
 
 use ndarray::{ArrayView2, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD, NdFloat};
 
+use crate::norm::Normalizing;
 use crate::plan::Pass;
 use crate::pool::Pooling;
 use crate::signal::{planes, slide};
 use crate::simd::{Isa, Op, Set, Simd, machine, product};
-use crate::{Conv2dPlan, KernelError, Pool2dShape, Scratch, gemm};
+use crate::{BatchNorm, Conv2dPlan, KernelError, Pool2dShape, Scratch, gemm};
 
 // The hidden methods below hold the kernels: as methods of a concrete type they are compiled here, once, and not again in
 // every crate that calls a generic function of this one.
@@ -99,6 +100,10 @@ pub trait Scalar: Element + NdFloat {
     #[doc(hidden)]
     fn pooling(shape: &Pool2dShape, batch: usize, isa: Isa, pass: Pooling<'_, Self>);
 
+    /// Runs one pass of batch normalization over `batch` images, the lengths checked.
+    #[doc(hidden)]
+    fn normalization(norm: &BatchNorm<'_, Self>, batch: usize, isa: Isa, pass: Normalizing<'_, Self>);
+
     /// Lends this thread's own scratch to `work`.
     #[doc(hidden)]
     fn with_scratch(len: usize, work: impl FnOnce(&mut [Self]));
@@ -179,6 +184,9 @@ macro_rules! float {
             }
             fn pooling(shape: &Pool2dShape, batch: usize, isa: Isa, pass: Pooling<'_, Self>) {
                 pass.run(shape, batch, isa);
+            }
+            fn normalization(norm: &BatchNorm<'_, Self>, batch: usize, isa: Isa, pass: Normalizing<'_, Self>) {
+                pass.run(norm, batch, isa);
             }
             fn with_scratch(len: usize, work: impl FnOnce(&mut [Self])) {
                 thread_local! {

@@ -95,6 +95,17 @@ impl<A: Split, B: Split> Split for (A, B) {
     }
 }
 
+/// One array or none.
+impl<A: Split> Split for Option<A> {
+    fn len_of(&self, axis: usize) -> usize {
+        self.as_ref().map_or(0, |view| view.len_of(axis))
+    }
+
+    fn split_at(self, axis: usize, at: usize) -> (Self, Self) {
+        self.map(|view| view.split_at(axis, at)).unzip()
+    }
+}
+
 /// Where a grid is cut: into how many parts along each axis, at multiples of which unit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cuts {

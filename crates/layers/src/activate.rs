@@ -12,8 +12,8 @@ use crate::{
 
 /// `y = σ(x)`, element by element, for batches of rank `D`: `Ix4` images or `Ix2` vectors.
 ///
-/// [`Conv2d`](crate::Conv2d) and [`Dense`](crate::Dense) carry an activation of their own, as the article's classes do; this
-/// one is for after layers that do not, such as batch normalization.
+/// [`Conv2d`](crate::Conv2d), [`Dense`](crate::Dense) and [`BatchNorm2d`](crate::BatchNorm2d) carry an activation of their own, as
+/// the article's classes do; this one is for after layers that do not, such as pooling.
 ///
 /// ```
 /// use layers::{Activate, Activation, Solo};

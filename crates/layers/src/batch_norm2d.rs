@@ -1,7 +1,7 @@
 //! Batch normalization.
 
-use conv_kernels::Scalar;
-use ndarray::{ArrayView4, ArrayViewMut4, Ix4};
+use conv_kernels::{Activation, BatchNorm, Moments, Scalar, Statistics};
+use ndarray::{ArrayView4, ArrayViewMut4, Axis, Ix4};
 
 use crate::{
     Layer, LayerError, Pass, Phase, Scope, State, TensorSpec,
@@ -10,15 +10,17 @@ use crate::{
     views::{elements, elements_mut, expect_sample},
 };
 
-/// Each channel shifted and scaled to mean 0 and variance 1, then to a learnt bias and weight:
-/// `y = (x − μ)/√(σ² + ε) · weight + bias`, images `(N, C, H, W)` to the same shape.
+const CHECKED: &str = "the shapes were checked when the layer was built and the batch entered";
+
+/// Each channel shifted and scaled to mean 0 and variance 1, then to a learnt bias and weight, then the activation:
+/// `y = σ((x − μ)/√(σ² + ε) · weight + bias)`, images `(N, C, H, W)` to the same shape.
 ///
 /// While training, μ and σ² are those of the batch: over the `m = N·H·W` values of a channel, σ² divided by `m`. For use they are
 /// the running statistics, which each training step moves towards the batch's by `momentum`, with σ² divided by `m − 1`.
 /// This is PyTorch's `BatchNorm2d`, name by name: parameters `weight` and `bias` `(C,)`; buffers `running_mean`, `running_var`
 /// `(C,)` and `num_batches_tracked`. A batch with one value per channel has no `m − 1`: it leaves `running_var` as it is.
 ///
-/// Statistics are summed in `f64`, in two passes, always in the same order.
+/// Channels are computed side by side, each in the order of the samples: the same bits for any number of threads.
 ///
 /// Source: Ioffe and Szegedy, "Batch Normalization", 2015.
 ///
@@ -38,39 +40,26 @@ pub struct BatchNorm2d {
     input: [usize; 3],
     epsilon: f64,
     momentum: f64,
+    activation: Activation,
 }
 
 impl BatchNorm2d {
-    /// A layer for images of shape `input` = `(C, H, W)`; with ε = 10⁻⁵ and momentum 0.1 until the builder is told otherwise.
+    /// A layer for images of shape `input` = `(C, H, W)`; with ε = 10⁻⁵, momentum 0.1, and no activation until the builder is
+    /// told otherwise.
     #[expect(clippy::new_ret_no_self, reason = "layers with options are made by builders, all alike")]
     pub fn new(input: [usize; 3]) -> BatchNorm2dBuilder {
-        BatchNorm2dBuilder(Self { input, epsilon: 1e-5, momentum: 0.1 })
+        BatchNorm2dBuilder(Self { input, epsilon: 1e-5, momentum: 0.1, activation: Activation::Identity })
     }
 
     fn channels(&self) -> usize {
         self.input[0]
     }
 
-    fn plane(&self) -> usize {
-        self.input[1] * self.input[2]
-    }
-
-    /// The planes of one channel, image by image.
-    fn planes<'a, T>(&self, values: &'a [T], channel: usize) -> impl Iterator<Item = &'a [T]> + Clone {
-        values.chunks_exact(self.plane()).skip(channel).step_by(self.channels())
-    }
-
-    /// Mean and variance (divided by the number of values) of one channel.
-    fn statistics<T: Scalar>(&self, x: &[T], channel: usize) -> Statistics {
-        let values = || self.planes(x, channel).flatten().map(|v| v.as_f64());
-        let count = (x.len() / self.channels()) as f64;
-        let mean = values().sum::<f64>() / count;
-        // the second sum is zero but for rounding, which it takes out of the first
-        let (squares, rest) = values().fold((0.0, 0.0), |(squares, rest), v| {
-            let off = v - mean;
-            (squares + off * off, rest + off)
-        });
-        Statistics { mean, variance: (squares - rest * rest / count) / count }
+    /// The formula, with its parameters.
+    fn formula<'a, T: Scalar>(&self, params: &'a [T]) -> BatchNorm<'a, T> {
+        let [weight, bias] = split(params, [self.channels(); 2]);
+        let plane = self.input[1] * self.input[2];
+        BatchNorm { plane, weight, bias, epsilon: self.epsilon, activation: self.activation }
     }
 }
 
@@ -97,13 +86,18 @@ impl BatchNorm2dBuilder {
         Self(BatchNorm2d { momentum, ..self.0 })
     }
 
+    /// The activation of the normalized images (default [`Activation::Identity`]).
+    pub fn activation(self, activation: Activation) -> Self {
+        Self(BatchNorm2d { activation, ..self.0 })
+    }
+
     /// Checks the sizes and numbers.
     ///
     /// # Errors
     /// [`LayerError::Zero`] when a size is zero; [`LayerError::Range`] when ε is not finite and above 0, or the momentum not
-    /// within 0 to 1.
+    /// within 0 to 1; [`LayerError::Kernel`] when the activation cannot be.
     pub fn build(self) -> Result<BatchNorm2d, LayerError> {
-        let BatchNorm2d { input, epsilon, momentum } = self.0;
+        let BatchNorm2d { input, epsilon, momentum, activation } = self.0;
         for (what, size) in ["in_channels", "the input's height", "the input's width"].into_iter().zip(input) {
             if size == 0 {
                 return Err(LayerError::Zero { what });
@@ -115,23 +109,18 @@ impl BatchNorm2dBuilder {
         if !(0.0..=1.0).contains(&momentum) {
             return Err(LayerError::Range { what: "momentum", range: "0 to 1", got: momentum });
         }
+        activation.check()?;
         Ok(self.0)
     }
-}
-
-/// What one channel was normalized by.
-#[derive(Clone, Copy, Debug, Default)]
-struct Statistics {
-    mean: f64,
-    variance: f64,
 }
 
 /// What the last forward pass normalized by.
 #[derive(Clone, Debug)]
 pub struct Normalized {
     /// One for each channel.
-    by: Vec<Statistics>,
-    /// The number of values per channel that the statistics are of; 0 when they are the running ones.
+    by: Vec<Moments>,
+    statistics: Statistics,
+    /// The number of values of a channel.
     count: usize,
 }
 
@@ -145,7 +134,10 @@ impl<T: Scalar> Layer<T> for BatchNorm2d {
     }
 
     fn describe(&self) -> String {
-        format!("{} channels", self.channels())
+        match self.activation {
+            Activation::Identity => format!("{} channels", self.channels()),
+            activation => format!("{} channels, {activation}", self.channels()),
+        }
     }
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, LayerError> {
@@ -181,7 +173,7 @@ impl<T: Scalar> Layer<T> for BatchNorm2d {
     }
 
     fn memo(&self, _: &Ix4) -> Normalized {
-        Normalized { by: vec![Statistics::default(); self.channels()], count: 0 }
+        Normalized { by: vec![Moments::default(); self.channels()], statistics: Statistics::Given, count: 0 }
     }
 
     fn forward(
@@ -192,33 +184,21 @@ impl<T: Scalar> Layer<T> for BatchNorm2d {
         memo: &mut Normalized,
         phase: Phase<'_>,
     ) {
-        let [weight, bias] = split(state.params, [self.channels(); 2]);
         let [running_mean, running_var] = split(state.buffers, [self.channels(); 2]);
-        let (x, y) = (elements(&x), elements_mut(&mut y));
-        let training = matches!(phase, Phase::Train { .. });
-        memo.count = if training { x.len() / self.channels() } else { 0 };
-        for (channel, by) in memo.by.iter_mut().enumerate() {
-            *by = if training {
-                self.statistics(x, channel)
-            } else {
-                Statistics { mean: running_mean[channel].as_f64(), variance: running_var[channel].as_f64() }
-            };
-        }
-        let images = x.chunks_exact(self.plane()).zip(y.chunks_exact_mut(self.plane()));
-        for (place, (x, y)) in images.enumerate() {
-            let channel = place % self.channels();
-            let by = memo.by[channel];
-            let scale = weight[channel].as_f64() / (by.variance + self.epsilon).sqrt();
-            let bias = bias[channel].as_f64();
-            for (y, &x) in y.iter_mut().zip(x) {
-                *y = T::of((x.as_f64() - by.mean) * scale + bias);
+        memo.statistics = match phase {
+            Phase::Train { .. } => Statistics::Batch,
+            Phase::Infer => Statistics::Given,
+        };
+        memo.count = x.len() / self.channels();
+        if memo.statistics == Statistics::Given {
+            for (by, (mean, variance)) in memo.by.iter_mut().zip(running_mean.iter().zip(running_var)) {
+                *by = Moments { mean: mean.as_f64(), variance: variance.as_f64() };
             }
         }
+        let (batch, y) = (x.len_of(Axis(0)), elements_mut(&mut y));
+        self.formula(state.params).forward(batch, elements(&x), y, &mut memo.by, memo.statistics).expect(CHECKED);
     }
 
-    /// With x̂ the normalized input: ∂C/∂bias = Σ dy and ∂C/∂weight = Σ dy·x̂ over a channel. Of a batch's own statistics, the
-    /// part of dy that a shift (its mean) or a scale (its share along x̂) would undo does not reach x:
-    /// ∂C/∂x = weight/√(σ² + ε) · (dy − Σdy/m − x̂·Σ(dy·x̂)/m).
     fn backward(
         &self,
         state: State<'_, T>,
@@ -226,35 +206,21 @@ impl<T: Scalar> Layer<T> for BatchNorm2d {
         mut dx: Option<ArrayViewMut4<'_, T>>,
         grads: &mut [T],
     ) {
-        let [weight, _] = split(state.params, [self.channels(); 2]);
         let [dweight, dbias] = split_mut(grads, [self.channels(); 2]);
-        let (x, dy, plane) = (elements(&pass.x), &*elements_mut(&mut pass.dy), self.plane());
-        for (channel, by) in pass.memo.by.iter().enumerate() {
-            let inverse = 1.0 / (by.variance + self.epsilon).sqrt();
-            let normalized = |x: T| (x.as_f64() - by.mean) * inverse;
-            let pairs = self.planes(x, channel).flatten().zip(self.planes(dy, channel).flatten());
-            let (sum, along) = pairs
-                .fold((0.0, 0.0), |(sum, along), (&x, dy)| (sum + dy.as_f64(), along + dy.as_f64() * normalized(x)));
-            dbias[channel] += T::of(sum);
-            dweight[channel] += T::of(along);
-
-            let Some(dx) = &mut dx else { continue };
-            // running statistics do not depend on x: nothing is undone
-            let share = if pass.memo.count == 0 { 0.0 } else { 1.0 / pass.memo.count as f64 };
-            let (mean_dy, slope) = (sum * share, along * share);
-            let scale = weight[channel].as_f64() * inverse;
-            let planes = elements_mut(dx).chunks_exact_mut(plane).skip(channel).step_by(self.channels());
-            let sources = self.planes(x, channel).zip(self.planes(dy, channel));
-            for (dx, (x, dy)) in planes.zip(sources) {
-                for ((dx, &x), dy) in dx.iter_mut().zip(x).zip(dy) {
-                    *dx = T::of(scale * (dy.as_f64() - mean_dy - normalized(x) * slope));
-                }
-            }
-        }
+        let Normalized { by, statistics, .. } = pass.memo;
+        let seen = conv_kernels::Normalized {
+            x: elements(&pass.x),
+            y: elements(&pass.y),
+            moments: by,
+            statistics: *statistics,
+            dy: elements_mut(&mut pass.dy),
+        };
+        let (batch, dx) = (pass.x.len_of(Axis(0)), dx.as_mut().map(elements_mut));
+        self.formula(state.params).backward(batch, seen, dx, dweight, dbias).expect(CHECKED);
     }
 
     fn commit(&self, memo: &Normalized, buffers: &mut [T]) {
-        if memo.count == 0 {
+        if memo.statistics == Statistics::Given || memo.count == 0 {
             return;
         }
         let [mean, var, batches] = split_mut(buffers, [self.channels(), self.channels(), 1]);

@@ -99,7 +99,7 @@ impl<T: Scalar> SequentialBuilder<T> {
     /// Batch normalization of images, with PyTorch's defaults: ε 10⁻⁵, momentum 0.1.
     #[must_use]
     pub fn batch_norm2d(self) -> Self {
-        self.push(LayerSpec::BatchNorm2d { epsilon: 1e-5, momentum: 0.1 })
+        self.push(LayerSpec::batch_norm2d())
     }
 
     /// `(C, H, W)` to `(C·H·W)`.
@@ -121,12 +121,14 @@ impl<T: Scalar> SequentialBuilder<T> {
         self
     }
 
-    /// An activation: inside the layer before it when that is a convolution or a dense layer without one, else a layer of its
-    /// own.
+    /// An activation: inside the layer before it when that is a convolution, a dense layer or a batch normalization without one,
+    /// else a layer of its own.
     #[must_use]
     pub fn activation(mut self, function: Activation) -> Self {
         if let Some(Entry { what: What::Spec(spec), .. }) = self.entries.last_mut()
-            && let LayerSpec::Conv2d { activation, .. } | LayerSpec::Dense { activation, .. } = spec
+            && let LayerSpec::Conv2d { activation, .. }
+            | LayerSpec::Dense { activation, .. }
+            | LayerSpec::BatchNorm2d { activation, .. } = spec
             && *activation == Activation::Identity
         {
             *activation = function;

@@ -111,6 +111,9 @@ pub enum LayerSpec {
         epsilon: f64,
         /// The weight of the newest batch in the running statistics.
         momentum: f64,
+        /// What is applied to the normalized values.
+        #[serde(with = "ActivationSpec", default)]
+        activation: Activation,
     },
     /// [`layers::Flatten`].
     Flatten {},
@@ -137,6 +140,12 @@ impl LayerSpec {
     #[must_use]
     pub fn dense(outputs: usize) -> Self {
         Self::Dense { outputs, bias: true, activation: Activation::Identity, init: None }
+    }
+
+    /// Batch normalization with PyTorch's defaults: ε 10⁻⁵, momentum 0.1.
+    #[must_use]
+    pub fn batch_norm2d() -> Self {
+        Self::BatchNorm2d { epsilon: 1e-5, momentum: 0.1, activation: Activation::Identity }
     }
 
     /// What the layer is called when nobody gives it a name; a number follows.
@@ -184,8 +193,9 @@ impl LayerSpec {
             Self::Activation { activation } => Box::new(Activate::<Ix2>::new(activation)),
             Self::Dropout { probability } if input.len() == 3 => Box::new(Dropout::<Ix4>::new(probability)?),
             Self::Dropout { probability } => Box::new(Dropout::<Ix2>::new(probability)?),
-            Self::BatchNorm2d { epsilon, momentum } => {
-                Box::new(BatchNorm2d::new(image(input)?).epsilon(epsilon).momentum(momentum).build()?)
+            Self::BatchNorm2d { epsilon, momentum, activation } => {
+                let layer = BatchNorm2d::new(image(input)?).epsilon(epsilon).momentum(momentum);
+                Box::new(layer.activation(activation).build()?)
             }
             Self::Flatten {} => Box::new(Flatten::new()),
         })

@@ -53,6 +53,7 @@ pub struct Trainer<'o, T: Scalar> {
     seed: u64,
     threads: Option<usize>,
     ema: Option<f64>,
+    keep_best: bool,
     checkpoints: Option<Checkpoints>,
     observers: Vec<Box<dyn Observer + 'o>>,
 }
@@ -64,6 +65,15 @@ pub struct History {
     pub epochs: Vec<EpochReport>,
     /// Whether an observer ended the run early.
     pub stopped: bool,
+}
+
+impl History {
+    /// The epoch with the highest accuracy on what was held out, the last of equal ones: the one whose network
+    /// [`Trainer::keep_best`] keeps. `None` before the first epoch's end.
+    #[must_use]
+    pub fn best(&self) -> Option<&EpochReport> {
+        course::best_epoch(&self.epochs)
+    }
 }
 
 impl<'o, T: Scalar> Trainer<'o, T> {
@@ -81,6 +91,7 @@ impl<'o, T: Scalar> Trainer<'o, T> {
             seed: 0,
             threads: None,
             ema: None,
+            keep_best: false,
             checkpoints: None,
             observers: Vec::new(),
         }
@@ -158,6 +169,29 @@ impl<'o, T: Scalar> Trainer<'o, T> {
         self
     }
 
+    /// Keeps the network of the epoch with the highest accuracy on what is held out, the last of equal ones, instead of that of the
+    /// last epoch: it is what [`fit`](Self::fit) leaves behind. With [`ema`](Self::ema) it is the averaged network.
+    ///
+    /// The held-out data then choose. Their accuracy in that epoch is no fair estimate any more, and they must be a part of the
+    /// training data: images that a result is to be claimed for may choose nothing.
+    ///
+    /// ```
+    /// use net::{Sequential, Trainer, cost::SoftmaxCrossEntropy, optim::Sgd};
+    /// let data = mnist_io::Mnist::sample()?;
+    /// let (train, validation) = data.train.take(300).split_at(200);
+    /// let mut net = Sequential::builder([1, 28, 28]).dense(10).build(42)?;
+    /// let mut trainer = Trainer::new(Sgd::new(0.5)).epochs(8).keep_best(true);
+    /// let history = trainer.fit(&mut net, train.pair(), validation.pair())?;
+    /// let kept = net.evaluate(validation.pair(), &SoftmaxCrossEntropy::new())?;
+    /// assert_eq!(Some(kept.accuracy()), history.best().map(|epoch| epoch.held_out.accuracy()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn keep_best(mut self, keep: bool) -> Self {
+        self.keep_best = keep;
+        self
+    }
+
     /// Leaves checkpoints in a folder, and goes on from the last one there: a run that was killed, and is started again in the
     /// same way, ends with the same network, bit for bit, and with the same reports, as the run that was not.
     ///
@@ -195,8 +229,8 @@ impl<'o, T: Scalar> Trainer<'o, T> {
         self
     }
 
-    /// Trains a network on `train`, and evaluates it on `held_out` after each epoch. What is held out chooses nothing: it is
-    /// only reported.
+    /// Trains a network on `train`, and evaluates it on `held_out` after each epoch. What is held out chooses nothing, unless
+    /// [`keep_best`](Self::keep_best) says so: it is only reported.
     ///
     /// # Errors
     /// [`NetError`] when a setting, the data or the number of threads is wrong, or a checkpoint is of another run or none can be
@@ -270,7 +304,7 @@ impl<'o, T: Scalar> Trainer<'o, T> {
             None => None,
         };
         let job = Job { train, held_out, augment, keeper, run };
-        let mut course = Course::new(self.optimizer.as_ref(), self.ema, net);
+        let mut course = Course::new(self.optimizer.as_ref(), self.ema, self.keep_best, net);
         self.observers.iter_mut().for_each(|observer| observer.start(&job.run));
         let result = self.learn(net, &job, &mut course);
         self.observers.iter_mut().for_each(|observer| observer.finish());

@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Test a saved network on the test images
     Evaluate(EvaluateArgs),
+    /// Test several saved networks together: they vote on each test image
+    Vote(VoteArgs),
     /// List the bundled recipes, or print one: to copy and change
     Recipes(RecipesArgs),
 }
@@ -97,6 +99,16 @@ pub(crate) struct TrainArgs {
 pub(crate) struct EvaluateArgs {
     /// A file that `mnist --save` wrote
     pub(crate) model: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct VoteArgs {
+    /// Files that `mnist --save` wrote, two or more
+    #[arg(required = true, num_args = 2..)]
+    pub(crate) models: Vec<PathBuf>,
 
     #[command(flatten)]
     pub(crate) data: DataArgs,

@@ -8,6 +8,7 @@ mod output;
 mod recipe;
 mod recipes;
 mod train;
+mod vote;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         None => with_threads(&cli.train.data, || train::run(&cli.train)),
         Some(Command::Train(args)) => with_threads(&args.data, || train::run(&args)),
         Some(Command::Evaluate(args)) => with_threads(&args.data, || evaluate::run(&args)),
+        Some(Command::Vote(args)) => with_threads(&args.data, || vote::run(&args)),
         Some(Command::Recipes(args)) => recipes::run(&args),
     };
     match result {

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write as _};
 
+use net::metrics::Confusion;
+
 /// A line of results, on standard output.
 pub(crate) fn line(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
@@ -20,7 +22,12 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// The last line of every run: `test accuracy 99.12 % (88 errors of 10000)`.
-pub(crate) fn accuracy(evaluation: &net::Evaluation) -> String {
-    let (errors, total) = (evaluation.errors(), evaluation.confusion.total());
-    format!("test accuracy {:.2} % ({errors} errors of {total})", 100.0 * evaluation.accuracy())
+pub(crate) fn accuracy(confusion: &Confusion) -> String {
+    format!("test accuracy {}", share(confusion))
+}
+
+/// `99.12 % (88 errors of 10000)`.
+pub(crate) fn share(confusion: &Confusion) -> String {
+    let (errors, total) = (confusion.errors(), confusion.total());
+    format!("{:.2} % ({errors} errors of {total})", 100.0 * confusion.accuracy())
 }

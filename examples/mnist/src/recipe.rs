@@ -22,7 +22,7 @@ mod tests;
 
 pub(crate) use bundled::BUNDLED;
 use layer::Layer;
-use settings::{AugmentSpec, CostSpec, OptimizerSpec, ScalingSpec, ScheduleSpec, SplitSpec};
+use settings::{AugmentSpec, CostSpec, KeepSpec, OptimizerSpec, ScalingSpec, ScheduleSpec, SplitSpec};
 
 /// The training images of MNIST.
 pub(crate) const MNIST: usize = 60_000;
@@ -42,6 +42,8 @@ pub(crate) struct Recipe {
     layers: Vec<Layer>,
 
     cost: CostSpec,
+    #[serde(default)]
+    label_smoothing: f64,
     optimizer: OptimizerSpec,
     #[serde(default, with = "ScheduleSpec")]
     schedule: Schedule,
@@ -53,6 +55,8 @@ pub(crate) struct Recipe {
     shuffle: bool,
     augment: Option<AugmentSpec>,
     ema: Option<f64>,
+    #[serde(default)]
+    keep: KeepSpec,
 
     split: Option<SplitSpec>,
     /// Whether each training image becomes five: itself, and shifts by a pixel.
@@ -118,7 +122,11 @@ impl Recipe {
             "the last layer has outputs of shape {:?}; ten digits need [10]",
             net.output_shape()
         );
-        recipe.trainer(MNIST).validate()?;
+        anyhow::ensure!(
+            !recipe.keeps_best() || recipe.validates(),
+            "keep = \"best_validation\" needs images to choose by: split = {{ train = 50_000, validation = 10_000 }}, say"
+        );
+        recipe.trainer(MNIST)?.validate()?;
         Ok(recipe)
     }
 
@@ -129,29 +137,42 @@ impl Recipe {
     }
 
     /// The run, for a file of so many training images.
-    pub(crate) fn trainer<'o>(&self, images: usize) -> Trainer<'o, f32> {
+    ///
+    /// # Errors
+    /// Says what is wrong with the label smoothing.
+    pub(crate) fn trainer<'o>(&self, images: usize) -> anyhow::Result<Trainer<'o, f32>> {
         let sizes = self.sizes(images);
         let mut trainer = Trainer::new(self.optimizer.build(sizes.samples, sizes.batches))
             .schedule(self.schedule)
             .batch_size(self.batch_size.get())
             .epochs(sizes.epochs)
-            .shuffle(self.shuffle);
-        trainer = self.cost.give_to(trainer);
+            .shuffle(self.shuffle)
+            .keep_best(self.keeps_best());
+        trainer = self.cost.give_to(trainer, self.label_smoothing)?;
         if let Some(augment) = self.augment {
             trainer = trainer.augment(augment.build());
         }
-        match self.ema {
+        Ok(match self.ema {
             Some(decay) => trainer.ema(decay),
             None => trainer,
-        }
+        })
     }
 
     /// The images to learn from, and those that validate, if any do.
     pub(crate) fn cut<'d>(&self, images: SplitView<'d>) -> (SplitView<'d>, Option<SplitView<'d>>) {
         let sizes = self.sizes(images.len());
         let (train, rest) = images.split_at(sizes.train);
-        let validates = self.split.is_some_and(|split| split.validation > 0);
-        (train, validates.then(|| rest.take(sizes.validation)))
+        (train, self.validates().then(|| rest.take(sizes.validation)))
+    }
+
+    /// Whether the network of the best epoch is the outcome.
+    pub(crate) fn keeps_best(&self) -> bool {
+        self.keep == KeepSpec::BestValidation
+    }
+
+    /// Whether some training images validate.
+    fn validates(&self) -> bool {
+        self.split.is_some_and(|split| split.validation > 0)
     }
 
     /// Whether each training image becomes five.
@@ -175,13 +196,17 @@ impl Recipe {
         parts.push(self.optimizer.build(samples, batches).describe());
         parts.push(format!("schedule {}", self.schedule));
         parts.push(self.cost.name().into());
+        if self.label_smoothing > 0.0 {
+            parts.push(format!("label smoothing {}", self.label_smoothing));
+        }
         parts.extend(self.augment.map(|augment| augment.build().describe()));
         parts.extend(self.ema.map(|decay| format!("average of the weights, decay {decay}")));
         if !self.shuffle {
             parts.push("not shuffled".into());
         }
         if validation > 0 {
-            parts.push(format!("validated on {validation}"));
+            let keeps = if self.keeps_best() { ", the best epoch kept" } else { "" };
+            parts.push(format!("validated on {validation}{keeps}"));
         }
         format!("{}; {}", parts.join(", "), teraflop(self.flop(net, images)))
     }

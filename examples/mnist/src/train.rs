@@ -47,7 +47,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(interrupt::STATUS));
     }
 
-    let trainer = trainer(args, &recipe, data.train.len());
+    let trainer = trainer(args, &recipe, data.train.len())?;
     let mut trainer = trainer.observe(Progress::stderr()).observe(interrupt.clone());
     let (train, validation) = recipe.cut(data.train.view());
     let held_out = validation.unwrap_or(data.test.view());
@@ -61,6 +61,13 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
         return kept.map_err(Into::into).and(Err(error.into()));
     }
     let history = trained?;
+    if let Some(best) = history.best().filter(|_| recipe.keeps_best()) {
+        let accuracy = 100.0 * best.held_out.accuracy();
+        say(&format!(
+            "kept    the network of epoch {}, the best on the validation images: {accuracy:.2} %",
+            best.epoch
+        ))?;
+    }
     let path = args.save.clone().or_else(|| (interrupt.pressed() && args.checkpoint.is_none()).then(free_name));
     if let Some(path) = path {
         net.save(&path)?;
@@ -70,8 +77,8 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
         say(&format!("stopped; the same command goes on from the checkpoint in {}", folder.display()))?;
     }
     match history.epochs.last() {
-        Some(last) if !history.stopped && validation.is_none() => say(&output::accuracy(&last.held_out))?,
-        _ => say(&output::accuracy(&net.evaluate(data.test.pair(), &SoftmaxCrossEntropy::new())?))?,
+        Some(last) if !history.stopped && validation.is_none() => say(&output::accuracy(&last.held_out.confusion))?,
+        _ => say(&output::accuracy(&net.evaluate(data.test.pair(), &SoftmaxCrossEntropy::new())?.confusion))?,
     }
     Ok(if interrupt.pressed() { ExitCode::from(interrupt::STATUS) } else { ExitCode::SUCCESS })
 }
@@ -87,15 +94,15 @@ fn overrides(args: &TrainArgs) -> Overrides {
 }
 
 /// The recipe's run, with the seed and the checkpoints of the command line.
-fn trainer<'o>(args: &TrainArgs, recipe: &Recipe, images: usize) -> Trainer<'o, f32> {
-    let trainer = recipe.trainer(images).seed(args.seed);
-    match &args.checkpoint {
+fn trainer<'o>(args: &TrainArgs, recipe: &Recipe, images: usize) -> anyhow::Result<Trainer<'o, f32>> {
+    let trainer = recipe.trainer(images)?.seed(args.seed);
+    Ok(match &args.checkpoint {
         Some(folder) => trainer.checkpoints(match args.checkpoint_every {
             Some(steps) => Checkpoints::in_dir(folder).every_steps(steps),
             None => Checkpoints::in_dir(folder),
         }),
         None => trainer,
-    }
+    })
 }
 
 /// Whether a file can be made there: better said before the training than after it.

@@ -113,7 +113,7 @@ fn wrong_values_are_refused_with_a_reason() {
         (&["--threads", "0"], 2, "0 is not in 1..=256"),
         (&["--threads", "2000"], 2, "2000 is not in 1..=256"),
         (&["--seed", "x"], 2, "invalid digit"),
-        (&["--recipe", "vgg"], 1, "no recipe is called `vgg`; bundled are default, sigmoid, mlp"),
+        (&["--recipe", "vgg"], 1, "no recipe is called `vgg`; bundled are default, fast, best"),
         (&["--lr", "1e37", "--batch-size", "60000", "--epochs", "1", "--offline"], 1, "try a smaller learning rate"),
         (&["--spice"], 2, "unexpected argument '--spice'"),
         (&["--data", "nowhere"], 1, "nowhere"),
@@ -121,6 +121,8 @@ fn wrong_values_are_refused_with_a_reason() {
         (&["--save", "."], 1, "this is a folder; name a file in it"),
         (&["--recipe", "./page.html"], 1, "./page.html: TOML parse error at line 1, column 7"),
         (&["recipes", "vgg"], 1, "no recipe is called `vgg`"),
+        (&["vote", "one.safetensors"], 2, "2 values required by '<MODELS> <MODELS>...'"),
+        (&["vote", "missing.safetensors", "page.html", "--offline"], 1, "missing.safetensors: "),
         (&["evaluate"], 2, "<MODEL>"),
         (&["evaluate", "missing.safetensors"], 1, "missing.safetensors: "),
         (&["evaluate", "page.html"], 1, "page.html: not a whole safetensors file"),
@@ -132,6 +134,34 @@ fn wrong_values_are_refused_with_a_reason() {
         assert!(error.contains(reason) && error.contains("error: "), "{args:?}: {error}");
         assert!(!error.contains("panicked"), "{error}");
     }
+}
+
+/// Three small networks, each wrong in its own way.
+#[test]
+fn networks_vote() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let output = mnist(folder.path()).args(args).arg("--offline").output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let files = ["0.safetensors", "1.safetensors", "2.safetensors"];
+    let mut alone = Vec::new();
+    for file in files {
+        let seed = &file[..1];
+        let output = run(&["train", "--recipe", "mlp", "--epochs", "1", "--seed", seed, "--save", file]);
+        alone.push(output.lines().last().unwrap().to_string());
+    }
+    let together = run(&["vote", files[0], files[1], files[2]]);
+    for (file, alone) in files.iter().zip(&alone) {
+        let line = format!("model   {file}: {}", alone.strip_prefix("test accuracy ").unwrap());
+        assert!(together.lines().any(|said| said == line), "{line}: {together}");
+    }
+    let worst = alone.iter().map(|line| accuracy(line)).fold(100.0, f64::min);
+    assert!(accuracy(together.lines().last().unwrap()) > worst, "{together}");
+    // a network that votes with itself says what it says
+    let itself = run(&["vote", files[0], files[0]]);
+    assert_eq!(itself.lines().last(), Some(alone[0].as_str()));
 }
 
 /// The sample's test images are among MNIST's training images.

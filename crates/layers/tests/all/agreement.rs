@@ -74,6 +74,8 @@ fn f32_agrees_with_f64() {
     agree(norm(), norm(), &images);
     // far from zero, where a one-pass variance in f32 would have no digit left
     agree(norm(), norm(), &(images.clone() + 1000.0));
+    let norm = || BatchNorm2d::new(input).activation(Activation::Relu).build().unwrap();
+    agree(norm(), norm(), &images);
     agree(Flatten::new(), Flatten::new(), &images);
     let drop = || Dropout::<Ix4>::new(0.3).unwrap();
     agree(drop(), drop(), &images);

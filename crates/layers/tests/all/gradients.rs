@@ -151,11 +151,18 @@ proptest! {
     }
 
     #[test]
-    fn batch_norm2d(n in 1..=3usize, c in 1..=3usize, h in 2..=3usize, w in 2..=3usize, seed in any::<u64>()) {
+    fn batch_norm2d(
+        n in 1..=3usize,
+        c in 1..=3usize,
+        h in 2..=3usize,
+        w in 2..=3usize,
+        act in activation(),
+        seed in any::<u64>(),
+    ) {
         let samples = vec![0; n];
         let x = normal((n, c, h, w), seed);
         for phase in [Phase::Infer, Phase::Train { key: Key::new(0), epoch: 0, samples: &samples }] {
-            check(BatchNorm2d::new([c, h, w]).build().expect("no size is zero"), &x, phase, seed)?;
+            check(BatchNorm2d::new([c, h, w]).activation(act).build().expect("no size is zero"), &x, phase, seed)?;
         }
     }
 

@@ -21,6 +21,11 @@ use crate::{
 /// The name of the tensor with the reports of the epochs, as JSON.
 const HISTORY: &str = "checkpoint.history";
 
+/// Where the network of the last step is, when it is not what the run would end with.
+const STEPS: &str = "network.";
+/// Where the average of the weights is, when it is not what the run would end with.
+const AVERAGE: &str = "average.";
+
 /// What a checkpoint says besides numbers in tensors.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Record {
@@ -47,11 +52,14 @@ pub(super) fn write<T: Scalar>(
     let history = serde_json::to_string(&record.at.history).map_err(|error| fail(&error))?;
     let (params, buffers) = course.outcome(net);
     let slots: Vec<_> = course.optimizer.slots().map(|(name, slot)| (slot_prefix(name), slot)).collect();
-    let raw = format!("{BESIDE}network.");
+    let [steps, averaged] = prefixes(course);
     let mut arenas = vec![("", params), ("", buffers)];
     arenas.extend(slots.iter().map(|(prefix, slot)| (prefix.as_str(), *slot)));
-    if course.average.is_some() {
-        arenas.extend([(raw.as_str(), &net.params), (raw.as_str(), &net.buffers)]);
+    if !steps.is_empty() {
+        arenas.extend([(steps.as_str(), &net.params), (steps.as_str(), &net.buffers)]);
+    }
+    if let Some(average) = course.average.as_ref().filter(|_| !averaged.is_empty()) {
+        arenas.extend([(averaged.as_str(), &average.params), (averaged.as_str(), &average.buffers)]);
     }
     let mut bytes = encode(arenas, [(HISTORY, history.as_str())], metadata).map_err(|error| fail(&error))?;
     checksum::seal(&mut bytes);
@@ -87,11 +95,11 @@ impl Saved {
         if at.history.len() as u64 != at.epoch || at.step >= run.steps {
             return Err(format!("its record contradicts itself: epoch {}, step {}", at.epoch, at.step));
         }
-        let raw = if course.average.is_some() { format!("{BESIDE}network.") } else { String::new() };
+        let [steps, averaged] = prefixes(course);
         let slots: Vec<_> = course.optimizer.slots().map(|(name, slot)| (name, slot.clone())).collect();
         let mut wanted = Vec::new();
         for arena in [&net.params, &net.buffers] {
-            wanted.extend(["", &raw].map(|prefix| named(prefix, arena.layout())).concat());
+            wanted.extend(["", &steps, &averaged].map(|prefix| named(prefix, arena.layout())).concat());
         }
         wanted.extend(slots.iter().flat_map(|(name, slot)| named(&slot_prefix(name), slot.layout())));
         self.file.check(wanted)?;
@@ -100,18 +108,29 @@ impl Saved {
             let mut arena = arena.clone();
             self.file.fill_arena(&mut arena, prefix).map(|()| arena)
         };
-        let (params, buffers) = (read(&net.params, &raw)?, read(&net.buffers, &raw)?);
-        let outcome = (read(&net.params, "")?, read(&net.buffers, "")?);
+        let network = |prefix: &str| Ok::<_, String>((read(&net.params, prefix)?, read(&net.buffers, prefix)?));
+        let (outcome, averaged_weights, (params, buffers)) = (network("")?, network(&averaged)?, network(&steps)?);
         let slots = slots.iter().map(|(name, slot)| Ok((*name, read(slot, &slot_prefix(name))?)));
         let slots = slots.collect::<Result<Vec<_>, String>>()?;
         course.optimizer.restore(at.epoch * run.steps + at.step, slots).map_err(|error| error.to_string())?;
         (net.params, net.buffers) = (params, buffers);
         if let Some(average) = &mut course.average {
-            (average.params, average.buffers) = outcome;
+            (average.params, average.buffers) = averaged_weights;
+        }
+        if course.keeps_best && at.epoch > 0 {
+            course.best = Some(outcome);
         }
         course.at = at;
         Ok(())
     }
+}
+
+/// What the names of two networks begin with that a run needs besides the one that it would end with: that of the last step, and
+/// the average. Nothing where they are that one, or there is none.
+fn prefixes<T: Scalar>(course: &Course<T>) -> [String; 2] {
+    let beside = |needed: bool, prefix: &str| if needed { format!("{BESIDE}{prefix}") } else { String::new() };
+    let averages = course.average.is_some();
+    [beside(averages || course.keeps_best, STEPS), beside(averages && course.keeps_best, AVERAGE)]
 }
 
 fn slot_prefix(slot: &str) -> String {

@@ -52,11 +52,7 @@ impl<T: Scalar> Trainer<'_, T> {
                 }
             }
         }
-        if let Some(average) = &mut course.average {
-            average.swap(net);
-        }
-        let stopped = course.at.epoch < job.run.epochs;
-        Ok(History { epochs: std::mem::take(&mut course.at.history), stopped })
+        Ok(course.end(net, job.run.epochs))
     }
 
     /// Goes on from the last checkpoint; whether an observer wants to stop there.
@@ -84,7 +80,7 @@ impl<T: Scalar> Trainer<'_, T> {
             return Ok(true);
         }
         let Sums { cost, correct, learning_rate, seconds } = course.at.sums;
-        let held_out = course.with_outcome(net, |net| net.evaluate(job.held_out.clone(), self.cost.as_ref()))?;
+        let held_out = course.with_present(net, |net| net.evaluate(job.held_out.clone(), self.cost.as_ref()))?;
         if !held_out.cost.is_finite() {
             // the cost of a step is known before the step: of the last one, only this tells
             learner.gradient(net, job, 0..job.run.batch_size, Key::new(self.seed), course.at.epoch, &*self.cost);
@@ -104,7 +100,7 @@ impl<T: Scalar> Trainer<'_, T> {
             samples_per_second: count / seconds.max(1e-9),
         };
         stop |= self.tell(|observer| observer.epoch(&report));
-        course.at.history.push(report);
+        course.finish_epoch(net, report);
         let ends = stop || course.at.epoch == job.run.epochs;
         match job.keeper.as_ref().filter(|keeper| ends || keeper.due(course)) {
             Some(keeper) => keeper.write(net, course).map(|()| stop),

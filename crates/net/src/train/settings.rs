@@ -39,6 +39,7 @@ impl<T: Scalar> Trainer<'_, T> {
             ("seed", self.seed.to_string()),
             ("order of samples", if self.shuffle { "shuffled" } else { "as given" }.into()),
             ("average of the weights", self.ema.map_or("none".into(), |decay| format!("decay {decay}"))),
+            ("network that is kept", if self.keep_best { "the best on the held-out data" } else { "the last" }.into()),
             ("element type", type_name::<T>().into()),
             ("instruction set", Machine::detect()?.instruction_set().into()),
             ("version of overlay", env!("CARGO_PKG_VERSION").into()),

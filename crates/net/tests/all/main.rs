@@ -5,6 +5,7 @@ mod build;
 mod cost;
 mod ema;
 mod gradients;
+mod keep_best;
 mod metrics;
 mod optim;
 mod resuming;

@@ -76,11 +76,13 @@ fn newest(folder: &Path) -> PathBuf {
 /// the last checkpoint.
 #[test]
 fn a_resumed_run_ends_as_the_one_that_was_not_stopped() {
-    let optimizers: [fn() -> Trainer<'static, f32>; 4] = [
+    let optimizers: [fn() -> Trainer<'static, f32>; 6] = [
         || Trainer::new(Sgd::new(0.05).momentum(0.9)),
         || Trainer::new(Sgd::new(0.05)).ema(0.9),
         || Trainer::new(Adam::new(0.01)).ema(0.95),
         || Trainer::new(RmsProp::new(0.002)),
+        || Trainer::new(Sgd::new(0.05).momentum(0.9)).keep_best(true),
+        || Trainer::new(Sgd::new(0.05)).ema(0.9).keep_best(true),
     ];
     for trainer in optimizers {
         let trainer = || trainer().epochs(3).schedule(Schedule::Cosine { end: 0.1 }).seed(11);

@@ -14,6 +14,8 @@ pub(super) enum Layer {
         stride: usize,
         #[serde(default)]
         padding: usize,
+        #[serde(default = "yes")]
+        bias: bool,
         #[serde(default, with = "ActivationName")]
         activation: Activation,
         #[serde(default, deserialize_with = "init")]
@@ -42,21 +44,24 @@ pub(super) enum Layer {
     Dropout {
         probability: f64,
     },
-    BatchNorm2d {},
+    BatchNorm2d {
+        #[serde(default, with = "ActivationName")]
+        activation: Activation,
+    },
 }
 
 impl Layer {
     /// The same in the library's words, every setting said.
     pub(super) fn spec(&self) -> LayerSpec {
         match *self {
-            Self::Conv2d { out_channels, kernel_size, stride, padding, activation, init } => LayerSpec::Conv2d {
+            Self::Conv2d { out_channels, kernel_size, stride, padding, bias, activation, init } => LayerSpec::Conv2d {
                 out_channels,
                 kernel_size: [kernel_size; 2],
                 stride: [stride; 2],
                 padding: [padding; 4],
                 dilation: [1; 2],
                 groups: 1,
-                bias: true,
+                bias,
                 activation,
                 init,
             },
@@ -69,7 +74,7 @@ impl Layer {
             }
             Self::Activation { function } => LayerSpec::Activation { activation: function },
             Self::Dropout { probability } => LayerSpec::Dropout { probability },
-            Self::BatchNorm2d {} => LayerSpec::BatchNorm2d { epsilon: 1e-5, momentum: 0.1 },
+            Self::BatchNorm2d { activation } => LayerSpec::BatchNorm2d { epsilon: 1e-5, momentum: 0.1, activation },
         }
     }
 }
@@ -110,4 +115,8 @@ fn init<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Init>, D::Error> {
 
 fn one() -> usize {
     1
+}
+
+fn yes() -> bool {
+    true
 }

@@ -110,14 +110,19 @@ pub(super) enum CostSpec {
 }
 
 impl CostSpec {
-    pub(super) fn give_to<'o>(self, trainer: Trainer<'o, f32>) -> Trainer<'o, f32> {
-        match self {
+    /// The cost as the trainer's; `smoothing` is the share of the target that all classes get.
+    pub(super) fn give_to<'o>(self, trainer: Trainer<'o, f32>, smoothing: f64) -> anyhow::Result<Trainer<'o, f32>> {
+        anyhow::ensure!(
+            smoothing == 0.0 || matches!(self, Self::SoftmaxCrossEntropy),
+            "label_smoothing is for the cost `softmax_cross_entropy` alone; leave it out"
+        );
+        Ok(match self {
             Self::Quadratic => trainer.cost(cost::Quadratic::new()),
             Self::MeanSquaredError => trainer.cost(cost::MeanSquaredError),
             Self::CrossEntropy => trainer.cost(cost::CrossEntropy::new()),
             Self::SigmoidCrossEntropy => trainer.cost(cost::SigmoidCrossEntropy::new()),
-            Self::SoftmaxCrossEntropy => trainer.cost(cost::SoftmaxCrossEntropy::new()),
-        }
+            Self::SoftmaxCrossEntropy => trainer.cost(cost::SoftmaxCrossEntropy::new().label_smoothing(smoothing)?),
+        })
     }
 
     /// What it is called in the line that describes a run.
@@ -229,4 +234,13 @@ impl SplitSpec {
         let train = train.max(1).min(images);
         [train, images - train]
     }
+}
+
+/// The network of which epoch is the outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum KeepSpec {
+    #[default]
+    Last,
+    BestValidation,
 }

@@ -6,8 +6,8 @@ use mnist_io::Mnist;
 use net::{
     Activation::{Relu, Sigmoid},
     Init, Schedule, Sequential, SequentialBuilder, Trainer,
-    augment::Expanded,
-    cost::Quadratic,
+    augment::{Affine, Distort, Expanded},
+    cost::{Quadratic, SoftmaxCrossEntropy},
     optim::Sgd,
 };
 
@@ -38,7 +38,7 @@ fn every_bundled_recipe_learns() {
         let mut net = recipe.network(1).unwrap();
         let before = net.parameters().values().to_vec();
         // decay is divided by the size of the training set: with MNIST's, forty images do no harm
-        epoch(&recipe, &mut net, recipe.trainer(MNIST));
+        epoch(&recipe, &mut net, recipe.trainer(MNIST).unwrap());
         assert!(net.parameters().values() != before && recipe.flop(&net, MNIST) > 0.0, "{name}");
         println!("{name}: {}", recipe.describe(&net, MNIST));
     }
@@ -65,13 +65,13 @@ fn assert_equal(
     let recipe = bundled(name);
     assert_eq!([MNIST, 8000].map(|images| recipe.sizes(images).epochs), epochs, "{name}");
     let shown = |trainer: Trainer<'_, f32>| format!("{trainer:?}");
-    assert_eq!(shown(recipe.trainer(MNIST)), shown(trainer().epochs(epochs[0])), "{name}");
+    assert_eq!(shown(recipe.trainer(MNIST).unwrap()), shown(trainer().epochs(epochs[0])), "{name}");
     let (mut net, mut expected) = (recipe.network(7).unwrap(), by_hand.build(7).unwrap());
     assert_eq!(net.spec(), expected.spec(), "{name}");
     let bits = |net: &Sequential| net.parameters().values().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
     let start = bits(&net);
     assert!(start == bits(&expected), "{name}");
-    epoch(&recipe, &mut net, recipe.trainer(MNIST).batch_size(20));
+    epoch(&recipe, &mut net, recipe.trainer(MNIST).unwrap().batch_size(20));
     epoch(&recipe, &mut expected, trainer().batch_size(20));
     assert!(bits(&net) == bits(&expected) && bits(&net) != start, "{name}");
 }
@@ -83,10 +83,15 @@ fn the_first_three_are_what_they_say() {
         digits().conv2d(20, 5).activation(Relu).max_pool2d(2).conv2d(40, 5).activation(Relu).max_pool2d(2);
     let one_cycle = || {
         let schedule = Schedule::OneCycle { warmup: 0.1, start: 0.1, end: 0.001 };
-        Trainer::new(Sgd::new(0.05).momentum(0.9)).batch_size(64).schedule(schedule)
+        let affine = Affine { shift: 1.0, rotation: 8.0, scale: 0.08, shear: 5.0 };
+        Trainer::new(Sgd::new(0.1).momentum(0.9).nesterov(true))
+            .batch_size(64)
+            .schedule(schedule)
+            .cost(SoftmaxCrossEntropy::new().label_smoothing(0.05).unwrap())
+            .augment(Distort::new().affine(affine))
     };
-    let of_default = convolutional.dense(100).activation(Relu).dropout(0.5).dense(10);
-    assert_equal("default", of_default, one_cycle, [6, 14]);
+    let of_default = convolutional.dense(100).activation(Relu).dropout(0.3).dense(10);
+    assert_equal("default", of_default, one_cycle, [8, 14]);
 
     let quadratic = |rate| move || Trainer::new(Sgd::new(rate)).batch_size(10).cost(Quadratic::new());
     let fan_in = |net: SequentialBuilder<f32>| net.activation(Sigmoid).init(Init::NielsenFanIn);
@@ -109,7 +114,7 @@ fn the_command_line_comes_first() {
     let net = recipe.network(0).unwrap();
     for images in [MNIST, 8000] {
         let said = recipe.describe(&net, images);
-        for part in ["epochs 2,", "batch size 5,", "sgd lr 0.25 momentum 0.9,", "elastic sigma 4 alpha 34"] {
+        for part in ["epochs 2,", "batch size 5,", "sgd lr 0.25 momentum 0.9 nesterov,", "elastic sigma 4 alpha 34"] {
             assert!(said.contains(part), "{said}");
         }
     }
@@ -186,6 +191,10 @@ const WRONG: &[(&str, &str, &str)] = &[
     ),
     ("epochs = 30", "epochs = 30\nema = 1.0", "the decay of the average must be at least 0 and below 1 (got 1)"),
     ("epochs = 30", "epochs = 30\nsplit = { train = 0 }", "expected a nonzero usize"),
+    ("epochs = 30", "epochs = 30\nlabel_smoothing = 0.1", "for the cost `softmax_cross_entropy` alone; leave it out"),
+    ("\"quadratic\"", "\"softmax_cross_entropy\"\nlabel_smoothing = 1.0", "must be at least 0 and below 1 (got 1)"),
+    ("epochs = 30", "epochs = 30\nkeep = \"first\"", "unknown variant `first`, expected `last` or `best_validation`"),
+    ("epochs = 30", "epochs = 30\nkeep = \"best_validation\"", "needs images to choose by: split = { train = 50_000, "),
     ("epochs = 30", "epochs = 30\naugment = { shear = {} }", "unknown variant `shear`, expected `shift` or `distort`"),
     ("epochs = 30", "epochs = 30\naugment = { distort = { shear = 90.0 } }", "must be 0 to 60 degrees (got 90)"),
     (
@@ -220,7 +229,7 @@ fn wrong_files_are_refused_with_a_reason() {
 fn a_recipe_that_is_not_there() {
     let said = |name: &str| format!("{:#}", Recipe::load(name, Overrides::default()).unwrap_err());
     let unknown = said("vgg");
-    assert!(unknown.starts_with("no recipe is called `vgg`; bundled are default, sigmoid, mlp, "), "{unknown}");
+    assert!(unknown.starts_with("no recipe is called `vgg`; bundled are default, fast, best, "), "{unknown}");
     assert!(unknown.ends_with("a file needs its path: ./vgg.toml"), "{unknown}");
     assert!(said("./missing.toml").starts_with("./missing.toml: "), "{}", said("./missing.toml"));
 }
@@ -230,5 +239,5 @@ fn the_file_in_the_book_is_a_recipe() {
     let chapter = include_str!("../../../../docs/src/recipes.md");
     let file = chapter.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let recipe = Recipe::parse(file, Overrides::default()).unwrap();
-    epoch(&recipe, &mut recipe.network(0).unwrap(), recipe.trainer(MNIST));
+    epoch(&recipe, &mut recipe.network(0).unwrap(), recipe.trainer(MNIST).unwrap());
 }
