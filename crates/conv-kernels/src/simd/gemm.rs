@@ -18,12 +18,13 @@
 //! Each element of C is one chain of multiply-adds through all of k, in order: unfinished sums wait in C. So its bits
 //! depend on its row of A and its column of B alone, not on tiles, blocks, or the matrices that these came in.
 
+mod columns;
 #[cfg(test)]
 mod tests;
 
-use std::ops::Range;
-
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3};
+
+use columns::Columns;
 
 use super::tiles::{MAX_ROWS, even_parts, most_rows, wide_rows, with_rows};
 use super::{Isa, MAX_VECTOR, Op, Simd};
@@ -403,46 +404,6 @@ impl<T: Scalar> Product<'_, T> {
         if self.alpha != T::one() {
             panel[..depth * width].iter_mut().for_each(|b| *b *= self.alpha);
         }
-    }
-}
-
-/// `N` vectors of columns, counted through all matrices.
-struct Columns<const N: usize> {
-    /// Matrix, and column of it, where each begins.
-    starts: [(usize, usize); N],
-    /// Columns of each.
-    lanes: usize,
-    /// Columns of a matrix.
-    n: usize,
-    /// Whether each lies in one matrix.
-    whole: bool,
-}
-
-/// Neighbouring columns of one matrix, and which lanes of a vector these are.
-struct Run {
-    matrix: usize,
-    first: usize,
-    lanes: Range<usize>,
-}
-
-impl<const N: usize> Columns<N> {
-    /// Where the vectors begin in memory.
-    #[inline(always)]
-    fn offsets(&self, strides: &[isize]) -> [isize; N] {
-        self.starts.map(|(matrix, column)| matrix as isize * strides[0] + column as isize * strides[2])
-    }
-
-    /// One vector, cut where a matrix ends.
-    #[inline(always)]
-    fn runs(&self, vector: usize) -> impl Iterator<Item = Run> + use<N> {
-        let ((mut matrix, mut first), mut lane) = (self.starts[vector], 0);
-        let (lanes, n) = (self.lanes, self.n);
-        std::iter::from_fn(move || {
-            let len = (n - first).min(lanes - lane);
-            let run = (len > 0).then_some(Run { matrix, first, lanes: lane..lane + len });
-            (matrix, first, lane) = (matrix + 1, 0, lane + len);
-            run
-        })
     }
 }
 
