@@ -1,6 +1,6 @@
 //! Winograd's minimal filtering in vectors: each lane is a channel of its own.
 //!
-//! The four steps of `conv/winograd.rs`, each an [`Op`]: [`KernelTransform`], [`InputTransform`], [`Product`],
+//! The four steps of `conv/winograd.rs`, each an [`Op`](super::Op): [`KernelTransform`], [`InputTransform`], [`Product`],
 //! [`OutputTransform`]. The transforms first turn what they read, or last what they write, so that channels are lanes:
 //! images of any width leave no lane empty.
 
