@@ -72,14 +72,6 @@ pub trait Scalar: Element + NdFloat {
     #[must_use]
     fn as_f64(self) -> f64;
 
-    /// A value that carries 32 bits, for vectors to move and select; not to compute with.
-    #[doc(hidden)]
-    fn from_bits32(bits: u32) -> Self;
-
-    /// What [`Scalar::from_bits32`] was given.
-    #[doc(hidden)]
-    fn bits32(self) -> u32;
-
     /// `C ← α A B + β C` for each of several B and C, on the calling thread; [`gemm`](crate::gemm()) is the checked,
     /// parallel one.
     #[doc(hidden)]
@@ -154,15 +146,6 @@ macro_rules! float {
             #[inline(always)]
             fn as_f64(self) -> f64 {
                 f64::from(self)
-            }
-            #[inline(always)]
-            fn from_bits32(bits: u32) -> Self {
-                Self::from_bits(bits.into())
-            }
-            #[inline(always)]
-            fn bits32(self) -> u32 {
-                // the upper half of an `f64` is empty
-                self.to_bits() as u32
             }
             fn product(
                 isa: Isa,

@@ -97,6 +97,25 @@ fn rows_of_every_length_equal_the_definition() {
     }
 }
 
+/// Positions may be anybody's, also such as lie under other windows than their own.
+#[test]
+fn gradients_go_where_the_positions_say() {
+    for (columns, planes) in (2..=40usize).flat_map(|columns| (1..=3usize).map(move |planes| (columns, planes))) {
+        let shape = Pool2dShape::new(planes, [7, columns], [2, 2], [2, 2]).unwrap();
+        let dy = values::<f32>(3, shape.output_len(), false);
+        let (x, mut y) = (values::<f32>(4, shape.input_len(), false), vec![0.0; dy.len()]);
+        for stray in 0..dy.len() {
+            let mut positions = vec![0; dy.len()];
+            max_pool2d(&shape, 1, &x, &mut y, &mut positions).unwrap();
+            positions[stray] = (positions[stray] + 2) % (7 * columns) as u32;
+            let (mut dx, mut expected) = (vec![77.0; x.len()], vec![0.0; x.len()]);
+            max_pool2d_backward(&shape, 1, &dy, &positions, &mut dx).unwrap();
+            reference::max_pool2d_backward(&shape, 1, &dy, &positions, &mut expected).unwrap();
+            assert_eq!(bits(&dx), bits(&expected), "{shape:?}, stray {stray}");
+        }
+    }
+}
+
 #[test]
 fn large_pooling_equals_the_definition_on_any_number_of_threads() {
     for (channels, input, window, stride, batch) in [

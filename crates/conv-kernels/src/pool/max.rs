@@ -5,12 +5,10 @@
 
 use super::Pool2dShape;
 use crate::Scalar;
-use crate::simd::{Op, Simd};
+use crate::simd::Isa;
+use crate::simd::pool::{LARGEST, PairsBack};
 
-/// Rows of fewer outputs are not worth the other way.
-const WIDE: usize = 8;
-
-/// Gradients of one plane.
+/// Gradients of some planes.
 pub(super) struct SendBack<'a, T> {
     pub(super) shape: &'a Pool2dShape,
     pub(super) dy: &'a [T],
@@ -18,47 +16,24 @@ pub(super) struct SendBack<'a, T> {
     pub(super) dx: &'a mut [T],
 }
 
-impl<T: Scalar> Op<T> for SendBack<'_, T> {
-    #[inline(always)]
-    fn eval<S: Simd<T>>(mut self, _: S) {
-        // Positions may be anybody's, and lie under other windows than their own.
-        let wide = self.shape.output()[1] >= WIDE;
-        if !(wide && self.shape.is_pairs() && self.pairs()) {
-            self.dx.fill(T::ZERO);
-            for (&dy, &position) in self.dy.iter().zip(self.positions) {
-                self.dx[position as usize] += dy;
-            }
-        }
-    }
-}
-
 impl<T: Scalar> SendBack<'_, T> {
-    /// Each pixel once; answers whether all positions lie under their own windows, or else it is not done.
-    #[inline(always)]
-    fn pairs(&mut self) -> bool {
-        let (width, columns) = (self.shape.input()[1], self.shape.output()[1]);
-        let mut strays = false;
-        let mut rows = self.dx.chunks_exact_mut(2 * width);
-        let outputs = self.dy.chunks_exact(columns).zip(self.positions.chunks_exact(columns));
-        for (row, (rows, (dy, positions))) in rows.by_ref().zip(outputs).enumerate() {
-            let (top, bottom) = rows.split_at_mut(width);
-            top[2 * columns..].fill(T::ZERO);
-            bottom[2 * columns..].fill(T::ZERO);
-            let (top, bottom) =
-                (&mut top.as_chunks_mut::<2>().0[..columns], &mut bottom.as_chunks_mut::<2>().0[..columns]);
-            let (first, width) = ((row * 2 * width) as u32, width as u32);
-            for column in 0..columns {
-                let offset = positions[column].wrapping_sub(first.wrapping_add(2 * column as u32));
-                // as if added to zero, which takes the sign from -0
-                let gradient = dy[column] + T::ZERO;
-                let [a, b] = [0, 1].map(|at| offset == at);
-                let [c, d] = [width, width.wrapping_add(1)].map(|at| offset == at);
-                top[column] = [a, b].map(|here| if here { gradient } else { T::ZERO });
-                bottom[column] = [c, d].map(|here| if here { gradient } else { T::ZERO });
-                strays |= !(a | b | c | d);
+    pub(super) fn run(self, isa: Isa) {
+        let Self { shape, dy, positions, dx } = self;
+        if shape.is_pairs() && shape.in_pixels() <= LARGEST {
+            let ([_, width], outputs, plane) = (shape.input(), shape.output(), shape.in_pixels());
+            let mut strays = false;
+            T::run(isa, PairsBack { width, plane, outputs, dy, positions, dx, strays: &mut strays });
+            // Positions may be anybody's, and lie under other windows than their own.
+            if !strays {
+                return;
             }
         }
-        rows.into_remainder().fill(T::ZERO);
-        !strays
+        dx.fill(T::ZERO);
+        let outputs = dy.chunks_exact(shape.out_pixels()).zip(positions.chunks_exact(shape.out_pixels()));
+        for (dx, (dy, positions)) in dx.chunks_exact_mut(shape.in_pixels()).zip(outputs) {
+            for (&dy, &position) in dy.iter().zip(positions) {
+                dx[position as usize] += dy;
+            }
+        }
     }
 }

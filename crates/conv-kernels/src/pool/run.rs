@@ -3,7 +3,7 @@
 //! The kernels are plain loops over rows, without branches, which the compiler turns into vectors; as [`Op`](crate::simd::Op)s they are
 //! compiled for each instruction set.
 
-use ndarray::ArrayViewMut3;
+use ndarray::{ArrayViewMut3, Axis};
 
 use super::Pool2dShape;
 use super::max::SendBack;
@@ -32,15 +32,18 @@ impl<T: Scalar> Pooling<'_, T> {
             Self::Max { x, y, positions } => max(shape, batch, isa, x, y, positions),
             Self::Mean { x, y } => mean(shape, batch, isa, x, y),
             Self::MaxBackward { dy, positions, dx } => {
-                each_input_plane(shape, batch, dx, &|at, dx| {
-                    let outputs = shape.plane(at, shape.out_pixels());
-                    T::run(isa, SendBack { shape, dy: &dy[outputs.clone()], positions: &positions[outputs], dx });
+                input_planes(shape, batch, dx, &|first, dx| {
+                    let planes = dx.len() / shape.in_pixels();
+                    let outputs = first * shape.out_pixels()..(first + planes) * shape.out_pixels();
+                    SendBack { shape, dy: &dy[outputs.clone()], positions: &positions[outputs], dx }.run(isa);
                 });
             }
             Self::MeanBackward { dy, dx } => {
-                each_input_plane(shape, batch, dx, &|at, dx| {
-                    let dy = &dy[shape.plane(at, shape.out_pixels())];
-                    T::run(isa, Share { shape, dy, dx });
+                input_planes(shape, batch, dx, &|first, dx| {
+                    let dy = dy[first * shape.out_pixels()..].chunks_exact(shape.out_pixels());
+                    for (dx, dy) in dx.chunks_exact_mut(shape.in_pixels()).zip(dy) {
+                        T::run(isa, Share { shape, dy, dx });
+                    }
                 });
             }
         }
@@ -52,13 +55,19 @@ fn max<T: Scalar>(shape: &Pool2dShape, batch: usize, isa: Isa, x: &[T], y: &mut 
     let whole = Cell::whole((view3(dim, y), view3(dim, positions)), &mut [][..]);
     grid(whole, shape.output_cuts(batch), 0, &|cell: Cell<'_, (ArrayViewMut3<'_, T>, _), T>| {
         let (mut y, mut positions) = cell.view;
-        let first_row = cell.start[2] / shape.output()[1];
-        for ((at, y), (_, positions)) in rows(&mut y, cell.start).zip(rows(&mut positions, cell.start)) {
-            let (width, window, stride) = (shape.input()[1], shape.window(), shape.stride());
-            let first = first_row * stride[0] * width;
-            let pixels = &x[shape.plane(at, shape.in_pixels())][first..];
-            let plane = [pixels.len(), shape.output()[0]];
+        let (first_row, rows) = (cell.start[2] / shape.output()[1], y.len_of(Axis(2)) / shape.output()[1]);
+        let (width, window, stride, pitch) = (shape.input()[1], shape.window(), shape.stride(), shape.in_pixels());
+        let first = first_row * stride[0] * width;
+        let max_rows = |at, y: &mut [T], positions: &mut [u32]| {
+            let (pixels, plane) = (&x[shape.plane(at, pitch).start + first..], [pitch, rows]);
             T::run(isa, MaxRows { pixels, width, plane, window, stride, first, y, positions });
+        };
+        if let (Some(y), Some(positions)) = (y.as_slice_mut(), positions.as_slice_mut()) {
+            // Whole planes follow each other without a gap.
+            return max_rows([cell.start[0], cell.start[1]], y, positions);
+        }
+        for ((at, y), (_, positions)) in self::rows(&mut y, cell.start).zip(self::rows(&mut positions, cell.start)) {
+            max_rows(at, y, positions);
         }
     });
 }
@@ -73,15 +82,14 @@ fn mean<T: Scalar>(shape: &Pool2dShape, batch: usize, isa: Isa, x: &[T], y: &mut
     });
 }
 
-/// Calls `work([image, channel], plane)` for all planes of `dx`.
-fn each_input_plane<T: Scalar>(
-    shape: &Pool2dShape,
-    batch: usize,
-    dx: &mut [T],
-    work: &(impl Fn([usize; 2], &mut [T]) + Sync),
-) {
+/// Calls `work(first, planes)` for all planes of `dx`, some of one image at a time; `first` counts through all images.
+fn input_planes<T: Scalar>(shape: &Pool2dShape, batch: usize, dx: &mut [T], work: &(impl Fn(usize, &mut [T]) + Sync)) {
     let whole = Cell::whole(view3([batch, shape.channels(), shape.in_pixels()], dx), &mut [][..]);
     grid(whole, shape.input_cuts(batch), 0, &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
-        rows(&mut cell.view, cell.start).for_each(|(at, dx)| work(at, dx));
+        let [image, channel, _] = cell.start;
+        for (image, planes) in (image..).zip(cell.view.outer_iter_mut()) {
+            let planes = planes.into_slice().expect("whole planes of one image are contiguous");
+            work(image * shape.channels() + channel, planes);
+        }
     });
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::KernelError;
 use crate::shape::{expect_len, images, non_zero, window_positions};
 use crate::threads::{Cuts, lanes};
+use crate::vecmath::vectorized;
 
 /// The geometry of a pooling layer for one image; valid by construction.
 ///
@@ -148,7 +149,8 @@ impl Pool2dShape {
         self.expect_output("positions", batch, positions.len())?;
         let pixels = self.in_pixels();
         // without an early end, which would keep the compiler from using vectors
-        let last = positions.iter().fold(0, |last, &position| last.max(position));
+        let mut last = 0;
+        vectorized(|| last = positions.iter().fold(0, |last, &position| last.max(position)));
         if positions.is_empty() || (last as usize) < pixels {
             return Ok(());
         }

@@ -127,7 +127,7 @@ macro_rules! avx2 {
     ($t:ident, $vector:ident, $lanes:expr, $splat:ident, $load:ident, $store:ident, $mask:ident, $load_masked:ident,
      $store_masked:ident, $mul_add:ident, $add:ident,
      $sub:ident, $mul:ident, $max:ident, $compare:ident, $blend:ident, $zero:ident, $deinterleave:ident, $interleave:ident,
-     $transpose:ident) => {
+     $transpose:ident, $load_i32:ident, $store_i32:ident, $from_i32:ident, $to_i32:ident) => {
         impl Simd<$t> for Avx2 {
             type Vector = $vector;
 
@@ -221,6 +221,18 @@ macro_rules! avx2 {
             }
 
             #[inline(always)]
+            unsafe fn load_u32(self, from: *const u32) -> $vector {
+                // SAFETY: `self` proves that the CPU has the set, and the caller promises that many readable numbers.
+                unsafe { $from_i32($load_i32(from.cast())) }
+            }
+
+            #[inline(always)]
+            unsafe fn store_u32(self, vector: $vector, to: *mut u32) {
+                // SAFETY: `self` proves that the CPU has the set, and the caller promises that many writable numbers.
+                unsafe { $store_i32(to.cast(), $to_i32(vector)) }
+            }
+
+            #[inline(always)]
             unsafe fn transpose(self, from: *const $t, from_pitch: usize, to: *mut $t, to_pitch: usize) {
                 // SAFETY: `self` proves that the CPU has AVX2, and the caller promises both squares.
                 unsafe { $transpose(from, from_pitch, to, to_pitch) }
@@ -267,7 +279,11 @@ avx2!(
     _mm256_setzero_ps,
     deinterleave_ps,
     interleave_ps,
-    transpose_ps
+    transpose_ps,
+    _mm256_loadu_si256,
+    _mm256_storeu_si256,
+    _mm256_cvtepi32_ps,
+    _mm256_cvtps_epi32
 );
 avx2!(
     f64,
@@ -289,5 +305,9 @@ avx2!(
     _mm256_setzero_pd,
     deinterleave_pd,
     interleave_pd,
-    transpose_pd
+    transpose_pd,
+    _mm_loadu_si128,
+    _mm_storeu_si128,
+    _mm256_cvtepi32_pd,
+    _mm256_cvtpd_epi32
 );

@@ -225,7 +225,8 @@ macro_rules! avx512 {
     ($t:ident, $vector:ident, $mask:ident, $lanes:expr, $splat:ident, $load:ident, $store:ident, $load_masked:ident,
      $store_masked:ident, $mul_add:ident, $add:ident,
      $sub:ident, $mul:ident, $max:ident, $compare:ident, $blend:ident, $zero:ident, $deinterleave:ident, $interleave:ident,
-     $transpose:ident, $join:ident, $part:ident, $add_parts:ident) => {
+     $transpose:ident, $join:ident, $part:ident, $add_parts:ident, $load_i32:ident, $store_i32:ident, $from_i32:ident,
+     $to_i32:ident) => {
         impl Simd<$t> for Avx512 {
             type Vector = $vector;
 
@@ -340,6 +341,18 @@ macro_rules! avx512 {
             }
 
             #[inline(always)]
+            unsafe fn load_u32(self, from: *const u32) -> $vector {
+                // SAFETY: `self` proves that the CPU has the set, and the caller promises that many readable numbers.
+                unsafe { $from_i32($load_i32(from.cast())) }
+            }
+
+            #[inline(always)]
+            unsafe fn store_u32(self, vector: $vector, to: *mut u32) {
+                // SAFETY: `self` proves that the CPU has the set, and the caller promises that many writable numbers.
+                unsafe { $store_i32(to.cast(), $to_i32(vector)) }
+            }
+
+            #[inline(always)]
             unsafe fn transpose(self, from: *const $t, from_pitch: usize, to: *mut $t, to_pitch: usize) {
                 // SAFETY: `self` proves that the CPU has AVX-512, and the caller promises both squares.
                 unsafe { $transpose(from, from_pitch, to, to_pitch) }
@@ -389,7 +402,11 @@ avx512!(
     transpose_ps,
     join_ps,
     part_ps,
-    add_parts_ps
+    add_parts_ps,
+    _mm512_loadu_si512,
+    _mm512_storeu_si512,
+    _mm512_cvtepi32_ps,
+    _mm512_cvtps_epi32
 );
 avx512!(
     f64,
@@ -414,5 +431,9 @@ avx512!(
     transpose_pd,
     join_pd,
     part_pd,
-    add_parts_pd
+    add_parts_pd,
+    _mm256_loadu_si256,
+    _mm256_storeu_si256,
+    _mm512_cvtepi32_pd,
+    _mm512_cvtpd_epi32
 );

@@ -5,13 +5,30 @@
 //!     take the pixel, and the offset of (i, j), in the lanes where it is greater than the largest so far
 //! ```
 //!
-//! The offsets travel as bits in vectors of numbers, which are moved but never computed with. Infinities and NaN make
-//! differences that say nothing: where there is one, all is done again by the scalar code. Two or four rows share a vector if
-//! they fill it. Other rows that are narrower than a vector are written with leavings behind them, which the next row
-//! replaces; the last ones are masked.
+//! The offsets are numbers in vectors, exact in planes of not too many pixels. Infinities and NaN make differences that say
+//! nothing: where there is one, all is done again by the scalar code. Two or four rows share a vector if they fill it. Other
+//! rows that are narrower than a vector are written with leavings behind them, which the next row replaces; the last ones are
+//! masked.
+
+mod back;
+
+pub(crate) use back::PairsBack;
 
 use super::{MAX_VECTOR, Op, Simd};
 use crate::Scalar;
+
+/// Positions in planes of at most so many pixels are exact in `f32`.
+pub(crate) const LARGEST: usize = 1 << 24;
+
+/// How many rows of so many outputs fill a vector: 1, also where none does, 2, or 4. Windows are 2x2 pixels, side by side.
+#[inline(always)]
+fn together<T, S: Simd<T>>(columns: usize) -> usize {
+    match S::LANES / columns.max(1) {
+        2 if 2 * columns == S::LANES => 2,
+        4 if 4 * columns == S::LANES && S::PIECES == 2 => 4,
+        _ => 1,
+    }
+}
 
 /// Rows of planes, and the windows over them.
 ///
@@ -53,6 +70,13 @@ struct Outputs {
     columns: usize,
 }
 
+/// Windows and how they lie under a vector of outputs.
+struct Under<V> {
+    window: [usize; 2],
+    /// From the first window's corner to each of the others.
+    places: V,
+}
+
 /// The greater of two pixels with their positions: the first of equal ones, and the first NaN.
 #[inline(always)]
 fn greater<T: Scalar>(largest: (T, u32), next: (T, u32)) -> (T, u32) {
@@ -67,6 +91,9 @@ impl<T: Scalar> Op<T> for MaxRows<'_, T> {
         assert_eq!(self.y.len(), self.positions.len(), "a position for each output");
         assert!(self.plane[1] > 0, "planes have rows");
         match (self.window, self.stride) {
+            (window, [down, right]) if self.first.saturating_add(self.plane[0]) > LARGEST => {
+                self.scalar_rows(window, down, right);
+            }
             ([2, 2], [2, 2]) => self.rows::<S, 2>(simd, [2, 2], 2),
             (window, [down, 1]) => self.rows::<S, 1>(simd, window, down),
             // The last pixel of a row would be the second of a pair whose first is not there.
@@ -94,12 +121,14 @@ impl<T: Scalar> MaxRows<'_, T> {
         let of_plane = (per_plane.min(all) - 1).saturating_mul(down).saturating_add(window[0]);
         let end = (all - 1) / per_plane * pitch + of_plane.saturating_mul(self.width);
         assert!(end <= self.pixels.len(), "pixels under all windows");
-        let pairs = RIGHT == 2 && window == [2, 2];
-        let together = match S::LANES / columns.max(1) {
-            2 if pairs && 2 * columns == S::LANES => 2,
-            4 if pairs && 4 * columns == S::LANES && S::PIECES == 2 => 4,
-            _ => 1,
-        };
+        let together = if RIGHT == 2 && window == [2, 2] { together::<T, S>(columns) } else { 1 };
+        let mut places = [0; MAX_VECTOR];
+        for (lane, place) in places[..S::LANES].iter_mut().enumerate() {
+            let row = if together > 1 { lane / columns } else { 0 };
+            *place = (row * down * self.width + RIGHT * (lane - row * columns)) as u32;
+        }
+        // SAFETY: no vector has more lanes.
+        let under = Under { window, places: unsafe { simd.load_u32(places.as_ptr()) } };
         // What a vector that begins in the last row of the window reads and writes.
         let reach = [(window[0] - 1) * self.width + window[1] - 1 + RIGHT * S::LANES, S::LANES];
         let mut tame = simd.splat(T::ZERO);
@@ -128,9 +157,9 @@ impl<T: Scalar> MaxRows<'_, T> {
                     // writes beyond a short row, before the next row is written.
                     let pixels = unsafe {
                         match parts {
-                            QUARTERS => self.vector::<S, RIGHT, QUARTERS>(simd, window, outputs),
-                            HALVES => self.vector::<S, RIGHT, HALVES>(simd, window, outputs),
-                            _ => self.vector::<S, RIGHT, MASKED>(simd, window, outputs),
+                            QUARTERS => self.vector::<S, RIGHT, QUARTERS>(simd, &under, outputs),
+                            HALVES => self.vector::<S, RIGHT, HALVES>(simd, &under, outputs),
+                            _ => self.vector::<S, RIGHT, MASKED>(simd, &under, outputs),
                         }
                     };
                     sums = simd.add(sums, pixels);
@@ -154,7 +183,7 @@ impl<T: Scalar> MaxRows<'_, T> {
     unsafe fn vector<S: Simd<T>, const RIGHT: usize, const PARTS: usize>(
         &mut self,
         simd: S,
-        window: [usize; 2],
+        &Under { window, places }: &Under<S::Vector>,
         Outputs { corners, plane, to, columns }: Outputs,
     ) -> S::Vector {
         let zero = simd.splat(T::ZERO);
@@ -191,30 +220,28 @@ impl<T: Scalar> MaxRows<'_, T> {
                 if (i, j) == (0, 0) {
                     largest = next;
                 } else {
-                    let offset = simd.splat(T::from_bits32((i * self.width + j) as u32));
+                    let offset = simd.splat(T::of((i * self.width + j) as f64));
                     offsets = simd.where_positive(simd.sub(next, largest), offset, offsets);
                     largest = simd.max(next, largest);
                 }
             }
         }
-        let mut bits = [T::ZERO; MAX_VECTOR];
-        // SAFETY: no vector has more lanes; the caller promises the outputs.
-        unsafe {
-            simd.store(offsets, bits.as_mut_ptr());
-            let y = self.y.as_mut_ptr().add(to);
-            if PARTS == MASKED {
+        let first = simd.splat(T::of((self.first + corners[0] - plane) as f64));
+        let positions = simd.add(simd.add(first, places), offsets);
+        let (y, to_positions) = (self.y.as_mut_ptr().wrapping_add(to), self.positions.as_mut_ptr().wrapping_add(to));
+        if PARTS == MASKED {
+            let mut all = [0; MAX_VECTOR];
+            // SAFETY: no vector has more lanes; the caller promises the outputs.
+            unsafe {
+                simd.store_u32(positions, all.as_mut_ptr());
                 simd.store_masked(largest, y, simd.mask(0..columns));
-            } else {
-                simd.store(largest, y);
             }
-        }
-        let (parts, len) = if PARTS == MASKED { (1, columns) } else { (PARTS, S::LANES / PARTS.max(1)) };
-        let positions = self.positions[to..to + parts * len].chunks_exact_mut(len);
-        for (part, (positions, bits)) in positions.zip(bits.chunks_exact(len)).enumerate() {
-            let corner = if RIGHT == 1 { corners[0] + part * len } else { corners[part] };
-            let first = (self.first + corner - plane) as u32;
-            for (lane, (position, bits)) in positions.iter_mut().zip(bits).enumerate() {
-                *position = first.wrapping_add((lane * RIGHT) as u32).wrapping_add(bits.bits32());
+            self.positions[to..to + columns].copy_from_slice(&all[..columns]);
+        } else {
+            // SAFETY: as above.
+            unsafe {
+                simd.store_u32(positions, to_positions);
+                simd.store(largest, y);
             }
         }
         sums

@@ -175,6 +175,20 @@ macro_rules! arrays {
             }
 
             #[inline(always)]
+            unsafe fn load_u32(self, from: *const u32) -> Self::Vector {
+                // SAFETY: the caller promises that many readable numbers.
+                std::array::from_fn(|lane| unsafe { from.add(lane).read() } as i32 as $t)
+            }
+
+            #[inline(always)]
+            unsafe fn store_u32(self, vector: Self::Vector, to: *mut u32) {
+                for lane in 0..$lanes {
+                    // SAFETY: the caller promises that many writable numbers.
+                    unsafe { to.add(lane).write(vector[lane] as i32 as u32) };
+                }
+            }
+
+            #[inline(always)]
             unsafe fn transpose(self, from: *const $t, from_pitch: usize, to: *mut $t, to_pitch: usize) {
                 for row in 0..$lanes {
                     for column in 0..$lanes {

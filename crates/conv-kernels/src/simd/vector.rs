@@ -111,6 +111,20 @@ pub trait Simd<T>: Copy {
     /// `a₀ b₀ a₁ b₁ …`, in two vectors: the inverse of [`Simd::deinterleave`].
     fn interleave(self, a: Self::Vector, b: Self::Vector) -> (Self::Vector, Self::Vector);
 
+    /// The whole numbers at `from` as lanes: less than 2^24, or something else comes of them.
+    ///
+    /// # Safety
+    ///
+    /// `LANES` of them must be readable from there on.
+    unsafe fn load_u32(self, from: *const u32) -> Self::Vector;
+
+    /// The inverse of [`Simd::load_u32`].
+    ///
+    /// # Safety
+    ///
+    /// `LANES` numbers from `to` on must be writable.
+    unsafe fn store_u32(self, vector: Self::Vector, to: *mut u32);
+
     /// Transposes a square of `LANES × LANES` elements; rows are `from_pitch` and `to_pitch` apart.
     ///
     /// # Safety
@@ -241,6 +255,15 @@ mod tests {
                 for lane in 0..lanes {
                     assert_eq!(got[[1, 2 * lanes][lane / piece] + lane % piece], numbers[lanes + lane]);
                 }
+                let (mut counts, mut back) = ([0; MAX_VECTOR], [7; MAX_VECTOR + 1]);
+                (0..MAX_VECTOR).for_each(|lane| counts[lane] = [3, 0, (1 << 24) - 1, 70_000][lane % 4]);
+                let vector = simd.load_u32(counts.as_ptr());
+                simd.store(vector, got.as_mut_ptr());
+                simd.store_u32(vector, back.as_mut_ptr());
+                for lane in 0..lanes {
+                    assert_eq!((got[lane], back[lane]), (T::of(counts[lane].into()), counts[lane]));
+                }
+                assert_eq!(back[lanes], 7);
                 let (first, second) = simd.interleave(even, odd);
                 simd.store(first, got.as_mut_ptr());
                 simd.store(second, got.as_mut_ptr().add(lanes));
