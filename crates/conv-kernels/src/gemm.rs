@@ -14,6 +14,12 @@ const ROWS_UNIT: usize = 192;
 /// as many multiply-adds.
 const EAGER: u64 = 2;
 
+/// Multiply-adds that are worth cutting in two: about six microseconds, ten times what it takes to hand over a half.
+const TWO: u64 = 500_000;
+
+/// Where there are only two cells, they are about equal: columns are cut at a multiple of this.
+const HALVES_UNIT: usize = 16;
+
 /// With a few rows, the time goes into reading B: an element takes as long as this many multiply-adds.
 const READ: u64 = 8;
 
@@ -76,8 +82,11 @@ fn cells<T: Scalar>(isa: Isa, alpha: T, a: ArrayView2<'_, T>, b: ArrayView2<'_, 
 fn cuts(m: usize, k: usize, n: usize) -> Cuts {
     let macs = (m as u64).saturating_mul(n as u64).saturating_mul(k as u64);
     let read = if m <= FEW { READ.saturating_mul(n as u64).saturating_mul(k as u64) } else { 0 };
-    let lanes = lanes(macs.saturating_mul(EAGER).max(read));
+    let lanes = lanes(macs.saturating_mul(EAGER).max(read)).max(if macs < TWO { 1 } else { 2 });
     let cuts = |columns| Cuts::new(lanes, [m, n, 1], [ROWS_UNIT, columns, 1], [1, 0, 2]);
+    if lanes == 2 {
+        return cuts(HALVES_UNIT);
+    }
     let enough = |cuts: &Cuts| 2 * cuts.parts[0] * cuts.parts[1] >= lanes;
     COLUMNS_UNITS.into_iter().map(cuts).find(enough).unwrap_or_else(|| cuts(COLUMNS_UNITS[3]))
 }

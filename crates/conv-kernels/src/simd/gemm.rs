@@ -19,12 +19,14 @@
 //! depend on its row of A and its column of B alone, not on tiles, blocks, or the matrices that these came in.
 
 mod columns;
+mod copies;
 #[cfg(test)]
 mod tests;
 
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3};
 
 use columns::Columns;
+use copies::Copies;
 
 use super::tiles::{MAX_ROWS, even_parts, most_rows, wide_rows, with_rows};
 use super::{Isa, MAX_VECTOR, Op, Simd};
@@ -52,11 +54,6 @@ const NEAR: usize = 512 << 10;
 
 /// At most so many rows are thin: their tiles are four vectors wide, for enough independent sums.
 const THIN: usize = 2;
-
-/// Rows whose distance is a multiple of so many bytes have the same places in the first cache, and there are fewer of these
-/// than a tile may have rows.
-const PAGE: usize = 4096;
-const COLLIDING: usize = 8;
 
 /// The most rows of A in a block: about 300 KiB of `f32` with 16 registers, 600 with 32; half of the second cache.
 const BLOCK: usize = 256;
@@ -121,15 +118,9 @@ pub(crate) fn scratch_len<T>(isa: Isa, a: &ArrayView2<'_, T>, columns: usize) ->
 
 #[inline(always)]
 fn needs<T>(registers: usize, lanes: usize, a: &ArrayView2<'_, T>, columns: usize) -> usize {
-    let tiles = if copies(a, columns) { BLOCK.min(a.nrows()).div_ceil(most_rows(registers)[0]) } else { 0 };
+    let copied = Copies::of(a, columns) != Copies::None;
+    let tiles = if copied { BLOCK.min(a.nrows()).div_ceil(most_rows(registers)[0]) } else { 0 };
     PANEL + tiles * tile_len(registers, lanes)
-}
-
-/// Whether a copy of A pays for itself.
-#[inline(always)]
-fn copies<T>(a: &ArrayView2<'_, T>, columns: usize) -> bool {
-    let collide = a.nrows() > COLLIDING && (a.strides()[0].unsigned_abs() * size_of::<T>()).is_multiple_of(PAGE);
-    a.nrows() > FEW && columns >= if a.strides()[1] == 1 && !collide { 256 } else { 32 }
 }
 
 impl<T: Scalar> Op<T> for Product<'_, T> {
@@ -140,7 +131,7 @@ impl<T: Scalar> Op<T> for Product<'_, T> {
         assert_eq!(b_rows, k, "A has as many columns as B has rows");
         assert_eq!(self.c.dim(), (matrices, m, n), "C has the rows of A and the columns of B");
         let columns = matrices * n;
-        let copies = copies(&self.a, columns);
+        let copies = Copies::of(&self.a, columns);
         assert!(scratch.len() >= needs(S::REGISTERS, S::LANES, &self.a, columns), "room for copies");
         if columns == 0 {
             return;
@@ -158,10 +149,8 @@ impl<T: Scalar> Op<T> for Product<'_, T> {
         for rows in even_parts(m, BLOCK) {
             for part in even_parts(k, depth) {
                 let mut at = At { row: rows.start, rows: rows.len(), k: part.start, depth: part.len(), vector: 0 };
-                if copies {
-                    self.copy_a(simd, at, block);
-                }
-                let copy = copies.then_some(&*block);
+                self.copy_a(simd, at, copies, block);
+                let copy = (copies, &*block);
                 let vectors = columns.div_ceil(S::LANES);
                 // Narrow panels come first, so that the last vector, which overlaps its neighbour where the columns are
                 // no multiple, is in the same panel: the overlap is computed twice, but not added twice.
@@ -187,65 +176,13 @@ impl<T: Scalar> Product<'_, T> {
         Place { first, row, column }
     }
 
-    /// Copies a part of A, tile by tile, `(k, row)` each, in whole vectors of rows; a few columns of all tiles at a time, so
-    /// that a cache line that two tiles share is still there for the second.
-    #[inline(always)]
-    fn copy_a<S: Simd<T>>(&self, simd: S, at: At, block: &mut [T]) {
-        let depth = at.depth.min(S::LANES);
-        for first in (0..at.depth).step_by(S::LANES) {
-            // The last columns begin earlier where the part is no multiple.
-            let first = first.min(at.depth - depth);
-            let copies = block.chunks_exact_mut(tile_len(S::REGISTERS, S::LANES));
-            for (tile, copy) in even_parts(at.rows, wide_rows::<T, S>()).zip(copies) {
-                let part = At { row: at.row + tile.start, rows: tile.len(), k: at.k + first, depth, ..at };
-                let width = part.rows.next_multiple_of(S::LANES);
-                self.copy_square(simd, part, &mut copy[first * width..(first + depth) * width]);
-            }
-        }
-    }
-
-    /// Copies a few columns of one tile, at most as many as a vector has lanes.
-    #[inline(always)]
-    fn copy_square<S: Simd<T>>(&self, simd: S, at: At, copy: &mut [T]) {
-        let width = at.rows.next_multiple_of(S::LANES);
-        assert!(at.depth <= S::LANES && copy.len() == at.depth * width, "room for whole vectors of rows");
-        let top = at.row - self.above(at, width);
-        let a = self.place_of_a(At { row: top, ..at });
-        let whole = self.a.nrows() >= width;
-        for row in (0..width).step_by(S::LANES) {
-            let from = a.first.wrapping_offset(row as isize * a.row);
-            let to = copy[row..].as_mut_ptr();
-            if whole && a.column == 1 && a.row > 0 && at.depth == S::LANES {
-                // SAFETY: A has these rows and columns, as many as lanes, and the copy has room for all.
-                unsafe { simd.transpose(from, a.row as usize, to, width) };
-            } else if whole && a.row == 1 {
-                for k in 0..at.depth {
-                    // SAFETY: as above.
-                    unsafe { simd.store(simd.load(from.wrapping_offset(k as isize * a.column)), to.add(k * width)) };
-                }
-            } else {
-                for (k, row) in (0..at.depth).flat_map(|k| (row..row + S::LANES).map(move |row| (k, row))) {
-                    if let Some(&a) = self.a.get([top + row, at.k + k]) {
-                        copy[k * width + row] = a;
-                    }
-                }
-            }
-        }
-    }
-
-    /// How many rows above a tile are copied with it: near the end of A, they make whole vectors.
-    #[inline(always)]
-    fn above(&self, at: At, width: usize) -> usize {
-        at.row - at.row.min(self.a.nrows().saturating_sub(width))
-    }
-
     /// `N` vectors of all rows of C, over a part of k. Answers `N`.
     #[inline(always)]
     fn panel<S: Simd<T>, const N: usize>(
         &mut self,
         simd: S,
         at: At,
-        copy: Option<&[T]>,
+        (copies, block): (Copies, &[T]),
         in_place: bool,
         panel: &mut [T],
     ) -> usize {
@@ -260,14 +197,7 @@ impl<T: Scalar> Product<'_, T> {
         };
         for (index, tile) in even_parts(at.rows, wide_rows::<T, S>()).enumerate() {
             let at = At { row: at.row + tile.start, rows: tile.len(), ..at };
-            let a = match copy {
-                Some(copy) => {
-                    let width = at.rows.next_multiple_of(S::LANES);
-                    let first = index * tile_len(S::REGISTERS, S::LANES) + self.above(at, width);
-                    Place { first: copy[first..].as_ptr(), row: 1, column: width as isize }
-                }
-                None => self.place_of_a(at),
-            };
+            let a = self.place_of_tile::<S>(at, (index, tile.start), copies, block);
             // SAFETY: the tile and the part lie within A, or in its copy, and the panel holds the part.
             unsafe {
                 if N > 2 {
