@@ -121,7 +121,7 @@ impl<T: Scalar> Sequential<T> {
             let way = Way::new(self, packed, &route.stages, segment);
             let (before, after) = edges.split_at_mut(index + 1);
             let (before, after) = (&mut before[index], &mut after[0]);
-            let (per_lane, active, len) = (space.per_lane, space.active(count), before.len);
+            let (per_lane, active, len) = (space.per_lane(count), space.active(count), before.len);
             let run = |i: usize, lane: &mut Lane<T>, x: &mut [T], y: &mut [T]| {
                 let first = i * per_lane;
                 lane.count = per_lane.min(count - first);
@@ -174,7 +174,8 @@ impl<T: Scalar> Sequential<T> {
             let (x, y, dy) = (&before.values[..], &after.values[..], &mut after.diffs[..]);
             // the input of the network has no gradient
             let dx = (index > 0).then_some(&mut before.diffs[..]);
-            let [x_len, y_len] = [before.len, after.len].map(|len| space.per_lane * len);
+            let per_lane = space.per_lane(*count);
+            let [x_len, y_len] = [before.len, after.len].map(|len| per_lane * len);
             let run = |Part { first, lanes, dy, mut dx, grads }: Part<'_, T>| {
                 grads.fill(T::ZERO);
                 for ((i, lane), dy) in lanes.iter_mut().enumerate().zip(dy.chunks_mut(y_len)) {

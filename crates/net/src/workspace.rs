@@ -12,6 +12,9 @@ use crate::{
     sequential::{Route, Segment, Stage},
 };
 
+/// A batch has at least so many lanes, if it has as many samples.
+const LANES: usize = 8;
+
 /// At most this many gradient buffers a segment: lanes that share one add to it in order.
 pub(crate) const GRADIENT_BUFFERS: usize = 16;
 
@@ -49,8 +52,8 @@ pub(crate) struct Edge<T> {
 
 /// Room for one segment.
 pub(crate) struct Space<T> {
-    /// Samples in a full lane.
-    pub(crate) per_lane: usize,
+    /// Samples in a full lane of a large batch; none in segments that take a batch whole.
+    most: Option<usize>,
     pub(crate) lanes: Vec<Lane<T>>,
     /// Gradients of the segment's parameters, summed over the lanes that share a buffer; none where all lanes share one.
     pub(crate) grads: Vec<Vec<T>>,
@@ -218,18 +221,26 @@ fn choose<R>([open, learns]: [bool; 2], [apart, fused, serving]: [R; 3]) -> R {
 
 impl<T: Scalar> Space<T> {
     fn new(stages: &[Stage<T>], segment: &Segment, capacity: usize, learns: bool) -> Self {
-        let per_lane = segment.lane.unwrap_or(capacity);
-        let count = capacity.div_ceil(per_lane);
+        let mut space = Self { most: segment.lane, lanes: Vec::new(), grads: Vec::new() };
+        let count = (1..=capacity).map(|count| space.active(count)).max().unwrap_or(0);
         let stages = &stages[segment.stages.clone()];
-        let lanes: Vec<_> = (0..count).map(|_| Lane::new(stages, per_lane.min(capacity), learns)).collect();
+        let of_lane = space.per_lane(capacity);
+        space.lanes = (0..count).map(|_| Lane::new(stages, of_lane, learns)).collect();
         let params: usize = stages.iter().map(|stage| stage.params.len()).sum();
         let buffers = if learns && count > 1 { count.min(GRADIENT_BUFFERS) } else { 0 };
-        Self { per_lane, lanes, grads: vec![vec![T::ZERO; params]; buffers] }
+        space.grads = vec![vec![T::ZERO; params]; buffers];
+        space
+    }
+
+    /// Samples in a full lane of a batch: few in a small batch, so that there are lanes enough for several threads.
+    pub(crate) fn per_lane(&self, count: usize) -> usize {
+        let few = 1 << (count / LANES).max(1).ilog2();
+        self.most.map_or(count, |most| most.min(few))
     }
 
     /// How many lanes a batch of `count` samples takes.
     pub(crate) fn active(&self, count: usize) -> usize {
-        count.div_ceil(self.per_lane)
+        count.div_ceil(self.per_lane(count))
     }
 }
 
