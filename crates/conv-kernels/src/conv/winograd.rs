@@ -108,9 +108,9 @@ impl Band {
 }
 
 impl Winograd {
-    /// 3x3 kernels without gaps that slide by one.
-    pub(crate) fn applies_to(shape: &Conv2dShape) -> bool {
-        shape.kernel() == [3, 3] && shape.stride() == [1, 1] && shape.dilation() == [1, 1]
+    /// Kernels as large as the tile's, without gaps, that slide by one.
+    pub(crate) fn applies_to(shape: &Conv2dShape, tile: Tile) -> bool {
+        shape.kernel() == [tile.kernel(); 2] && shape.stride() == [1, 1] && shape.dilation() == [1, 1]
     }
 
     pub(crate) fn new(shape: Conv2dShape, tile: Tile, batch: usize, isa: Isa) -> Self {
@@ -225,10 +225,10 @@ impl Winograd {
     /// `V` of a band: `(point, vector of input channels, tile, channel in it)`.
     fn transform_inputs<T: Scalar>(&self, call: &Call<'_, T>, band: &Band, inputs: &mut [T], turned: &mut [T]) {
         let Call { layout, x, .. } = call;
-        let ([height, width], side, padding) = (self.shape.input(), self.tile.side(), self.shape.padding());
-        let (left, columns) = seen(&band.columns, side, padding.left, width);
+        let ([height, width], padding) = (self.shape.input(), self.shape.padding());
+        let (left, columns) = seen(&band.columns, self.tile, padding.left, width);
         for (image, rows, tile) in band.parts() {
-            let (above, lines) = seen(&rows, side, padding.top, height);
+            let (above, lines) = seen(&rows, self.tile, padding.top, height);
             let first = (band.first_image + image) * self.shape.in_channels() + band.group * layout.depth;
             for vector in 0..layout.vectors() {
                 let channel = vector * layout.lanes;
@@ -339,8 +339,8 @@ impl Winograd {
 }
 
 /// Of the pixels under some tiles, along one dimension: how many lie before the image, and which of its pixels follow.
-fn seen(tiles: &Range<usize>, side: usize, padding: usize, len: usize) -> (usize, Range<usize>) {
-    let (first, end) = (tiles.start * side, tiles.end * side + 2);
+fn seen(tiles: &Range<usize>, tile: Tile, padding: usize, len: usize) -> (usize, Range<usize>) {
+    let (first, end) = (tiles.start * tile.side(), tiles.end * tile.side() + tile.kernel() - 1);
     let (start, end) = (first.saturating_sub(padding).min(len), end.saturating_sub(padding).min(len));
     (padding.saturating_sub(first), if start < end { start..end } else { 0..0 })
 }

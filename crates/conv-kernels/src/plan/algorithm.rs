@@ -6,6 +6,7 @@ use super::mirrored;
 use crate::Conv2dShape;
 use crate::conv::direct::{Geometry, shortest_run};
 use crate::conv::winograd::Winograd;
+use crate::simd::winograd::Tile;
 
 /// How a convolution is computed.
 ///
@@ -79,10 +80,20 @@ impl Algorithm {
                 [false, mirrored(shape).is_some_and(|shape| Geometry::fills_vectors(&shape, piece)), false]
             }
             Self::Winograd | Self::Winograd4 => {
-                let applies = Winograd::applies_to(shape);
+                let applies = self.tile(shape).is_some();
                 [applies, applies && mirrored(shape).is_some(), false]
             }
         }
+    }
+
+    /// The tiles of a Winograd algorithm, if it has any for the shape.
+    pub(super) fn tile(self, shape: &Conv2dShape) -> Option<Tile> {
+        let tiles: &[Tile] = match self {
+            Self::Winograd => &[Tile::F2x3, Tile::F2x5],
+            Self::Winograd4 => &[Tile::F4x3],
+            _ => &[],
+        };
+        tiles.iter().copied().find(|&tile| Winograd::applies_to(shape, tile))
     }
 
     /// Whether it is one of those in `conv::direct`.
@@ -100,7 +111,8 @@ impl Algorithm {
             Self::Mirrored => {
                 "stride 1, less padding than the kernel covers, and inputs of at least 8 pixels, or a longer vector"
             }
-            Self::Winograd | Self::Winograd4 => "3x3 kernels with stride 1 and dilation 1",
+            Self::Winograd => "3x3 and 5x5 kernels with stride 1 and dilation 1",
+            Self::Winograd4 => "3x3 kernels with stride 1 and dilation 1",
         }
     }
 }

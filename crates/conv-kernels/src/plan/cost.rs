@@ -8,6 +8,7 @@ use super::{Algorithm, mirrored};
 use crate::conv::direct::Geometry;
 use crate::simd::Isa;
 use crate::simd::gradient::DOT_ROWS;
+use crate::simd::winograd::Tile;
 use crate::{Conv2dShape, Padding, Scalar};
 
 /// Cycles between the start of an addition and that of the next one to the same sum.
@@ -95,10 +96,10 @@ impl<'a> Costs<'a> {
             (Algorithm::Channels, INPUT_GRADIENT) => mirrored(Self::by_channels),
             (Algorithm::Channels, _) => direct(Self::gradient_by_channels),
             (Algorithm::Mirrored, _) => mirrored(Self::by_pixels),
-            (Algorithm::Winograd, FORWARD) => Some(self.winograd(self.shape, 2)),
-            (Algorithm::Winograd, _) => mirrored(|costs, shape, _| costs.winograd(shape, 2)),
-            (Algorithm::Winograd4, FORWARD) => Some(self.winograd(self.shape, 4)),
-            (Algorithm::Winograd4, _) => mirrored(|costs, shape, _| costs.winograd(shape, 4)),
+            (Algorithm::Winograd | Algorithm::Winograd4, _) => {
+                let shape = if pass == FORWARD { Some(*self.shape) } else { super::mirrored(self.shape) };
+                Some(self.winograd(&shape?, algorithm.tile(self.shape)?))
+            }
             (Algorithm::Depthwise, _) => Some(self.depthwise(pass)),
             (Algorithm::Im2col | Algorithm::Pointwise, _) => Some(self.product(algorithm, pass)),
         }
@@ -215,10 +216,10 @@ impl<'a> Costs<'a> {
     }
 
     /// `(side + 2)²` products for each tile of `side²` outputs, and as many transforms of vectors of channels.
-    fn winograd(&self, shape: &Conv2dShape, side: usize) -> f64 {
+    fn winograd(&self, shape: &Conv2dShape, tile: Tile) -> f64 {
         let (depth, maps, groups) = Self::group(shape);
-        let tiles: usize = shape.output().map(|pixels| pixels.div_ceil(side)).iter().product();
-        let points = ((side + 2) * (side + 2)) as f64;
+        let tiles: usize = shape.output().map(|pixels| pixels.div_ceil(tile.side())).iter().product();
+        let points = tile.points() as f64;
         let [wide, thin] = self.most_rows;
         let (read, written) = (depth.div_ceil(self.lanes), maps.div_ceil(self.lanes));
         let products = (written / 2) as f64 * Self::tile(wide, depth) / wide as f64

@@ -9,7 +9,6 @@ use crate::conv::product::Product;
 use crate::conv::winograd::Winograd;
 use crate::pool::Pooling;
 use crate::scratch::aligned;
-use crate::simd::winograd::Tile;
 use crate::threads::images_for_all_lanes;
 use crate::{Algorithm, Epilogue, Pool2dShape, Scalar, Scratch};
 
@@ -235,7 +234,7 @@ impl<T: Scalar> Conv2dPlan<T> {
 
     /// The forward pass of the shape, or of the mirrored one.
     fn winograd(&self, algorithm: Algorithm, pass: usize, batch: usize) -> Winograd {
-        let tile = if algorithm == Algorithm::Winograd { Tile::Two } else { Tile::Four };
+        let tile = algorithm.tile(&self.shape).expect("plans have no pass that its algorithm lacks");
         let straight = Winograd::new(self.shape, tile, batch, self.isa);
         if pass == 0 { straight } else { straight.mirrored().expect("plans have no pass that its algorithm lacks") }
     }

@@ -116,10 +116,11 @@ impl Layout {
     /// What a cell needs: inputs, products, and, one after the other, room for turning kernels, and pixels.
     pub(super) fn cell_lens<T: Scalar>(&self) -> [usize; 3] {
         let (rows, columns, side) = (self.band_rows.min(self.rows), self.band_columns, self.tile.side());
-        let window = [rows * side + 2, columns * side + 2];
+        let beyond = self.tile.kernel() - 1;
+        let window = [rows * side + beyond, columns * side + beyond];
         let turned = InputTransform::<T>::turned_len(window, self.lanes);
         let pixels = OutputTransform::<T>::pixels_len(self.tile, [rows, columns], self.lanes);
-        let shared = turned.max(pixels).max(KernelTransform::<T>::turned_len(self.lanes));
+        let shared = turned.max(pixels).max(KernelTransform::<T>::turned_len(self.tile, self.lanes));
         let blocks = self.blocks().min(SECTION / (2 * self.lanes));
         let inputs = self.tile.points() * self.inputs_plane::<T>();
         [inputs, blocks * self.products_block::<T>(), aligned::<T>(shared)]
@@ -142,7 +143,7 @@ mod tests {
         let cases = [(1, 1), (1, 64), (1, 24), (3, 13), (2, 50), (1, 150)];
         for (isa, (groups, maps)) in Isa::available().flat_map(|isa| cases.map(|case| (isa, case))) {
             let shape = Conv2dShape::builder(groups, groups * maps, [9, 9], [3, 3]).groups(groups).build().unwrap();
-            let layout = Layout::new::<f32>(&shape, Tile::Two, isa);
+            let layout = Layout::new::<f32>(&shape, Tile::F2x3, isa);
             let mut expected = 0;
             for index in 0..layout.blocks() {
                 let (channels, width) = layout.block(index);
@@ -163,7 +164,7 @@ mod tests {
     fn bands_have_enough_tiles() {
         let of = |isa: Isa, channels: usize, size: usize| {
             let shape = Conv2dShape::builder(channels, channels, [size, size], [3, 3]).padding(1).build().unwrap();
-            let layout = Layout::new::<f32>(&shape, Tile::Two, isa);
+            let layout = Layout::new::<f32>(&shape, Tile::F2x3, isa);
             (layout.band_rows, layout.band_columns)
         };
         for isa in Isa::available() {

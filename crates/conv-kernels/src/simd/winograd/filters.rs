@@ -1,6 +1,7 @@
-//! Minimal filters `F(m, 3)`: `m` neighbouring outputs of a kernel of 3, from `n = m + 2` inputs, by `n` products.
+//! Minimal filters `F(m, k)`: `m` neighbouring outputs of a kernel of `k`, from `l = m + k - 1` inputs, by `n` products:
+//! `n = l` at best.
 //!
-//! The inputs `d` and the kernel `g` are polynomials, their product is known from its values at `n - 1` points and its
+//! The inputs `d` and the kernel `g` are polynomials, their product is known from its values at `l - 1` points and its
 //! highest coefficient, and the filter is the transpose of that: `y = Aᵀ((G g) ⊙ (Bᵀ d))`. In two dimensions each
 //! transform is applied to columns, then to rows.
 
@@ -8,12 +9,12 @@ use super::super::Simd;
 use crate::Scalar;
 
 /// One dimension of a filter: its three transforms, lane by lane.
-pub(super) trait Filter<const M: usize, const N: usize> {
+pub(super) trait Filter<const K: usize, const L: usize, const M: usize, const N: usize> {
     /// `G g`.
-    fn kernel<T: Scalar, S: Simd<T>>(simd: S, g: [S::Vector; 3]) -> [S::Vector; N];
+    fn kernel<T: Scalar, S: Simd<T>>(simd: S, g: [S::Vector; K]) -> [S::Vector; N];
 
     /// `Bᵀ d`.
-    fn input<T: Scalar, S: Simd<T>>(simd: S, d: [S::Vector; N]) -> [S::Vector; N];
+    fn input<T: Scalar, S: Simd<T>>(simd: S, d: [S::Vector; L]) -> [S::Vector; N];
 
     /// `Aᵀ p`.
     fn output<T: Scalar, S: Simd<T>>(simd: S, p: [S::Vector; N]) -> [S::Vector; M];
@@ -40,9 +41,9 @@ fn times<T: Scalar, S: Simd<T>>(simd: S, factor: f64, a: S::Vector) -> S::Vector
 ///      1 -1  1        0 -1  1  0        0  ½ -½  1
 ///      0  0  1        0 -1  0  1
 /// ```
-pub(super) struct F2;
+pub(super) struct F2x3;
 
-impl Filter<2, 4> for F2 {
+impl Filter<3, 4, 2, 4> for F2x3 {
     #[inline(always)]
     fn kernel<T: Scalar, S: Simd<T>>(simd: S, [g0, g1, g2]: [S::Vector; 3]) -> [S::Vector; 4] {
         let outer = simd.add(g0, g2);
@@ -72,9 +73,9 @@ impl Filter<2, 4> for F2 {
 ///    1/15 -2/15 4/15    0    1  -3/2  -2  3/2  1
 ///      0    0    1              (Bᵀ)
 /// ```
-pub(super) struct F4;
+pub(super) struct F4x3;
 
-impl Filter<4, 6> for F4 {
+impl Filter<3, 6, 4, 6> for F4x3 {
     #[inline(always)]
     fn kernel<T: Scalar, S: Simd<T>>(simd: S, [g0, g1, g2]: [S::Vector; 3]) -> [S::Vector; 6] {
         let outer = simd.add(g0, g2);
@@ -113,5 +114,40 @@ impl Filter<4, 6> for F4 {
             plus::<T, S>(simd, 4.0, p4, plus::<T, S>(simd, 0.25, p3, sum)),
             simd.add(plus::<T, S>(simd, -8.0, p4, plus::<T, S>(simd, 0.125, p3, difference)), p5),
         ]
+    }
+}
+
+/// F(2, 5) in two pieces: F(2, 3) of the first three elements of the kernel, and of the other two F(2, 2) on the points
+/// 0, 1, ∞. A minimal filter has six products and points like 2 or ½; the seven of this one need no other numbers than
+/// F(2, 3) alone, and it is as exact.
+///
+/// ```text
+///     1  0  0  0  0        1  0 -1  0  0  0
+///     1  1  1  0  0        0  1  1  0  0  0
+///     1 -1  1  0  0        0 -1  1  0  0  0
+/// G = 0  0  1  0  0   Bᵀ = 0 -1  0  1  0  0   Aᵀ = 1  ½  ½  0  1  1  0
+///     0  0  0  1  0        0  0  0  1 -1  0        0  ½ -½  1  0  1  1
+///     0  0  0  1  1        0  0  0  0  1  0
+///     0  0  0  0  1        0  0  0  0 -1  1
+/// ```
+pub(super) struct F2x5;
+
+impl Filter<5, 6, 2, 7> for F2x5 {
+    #[inline(always)]
+    fn kernel<T: Scalar, S: Simd<T>>(simd: S, [g0, g1, g2, g3, g4]: [S::Vector; 5]) -> [S::Vector; 7] {
+        let [p0, p1, p2, p3] = F2x3::kernel::<T, S>(simd, [g0, g1, g2]);
+        [p0, p1, p2, p3, g3, simd.add(g3, g4), g4]
+    }
+
+    #[inline(always)]
+    fn input<T: Scalar, S: Simd<T>>(simd: S, [d0, d1, d2, d3, d4, d5]: [S::Vector; 6]) -> [S::Vector; 7] {
+        let [p0, p1, p2, p3] = F2x3::input::<T, S>(simd, [d0, d1, d2, d3]);
+        [p0, p1, p2, p3, simd.sub(d3, d4), d4, simd.sub(d5, d4)]
+    }
+
+    #[inline(always)]
+    fn output<T: Scalar, S: Simd<T>>(simd: S, [p0, p1, p2, p3, p4, p5, p6]: [S::Vector; 7]) -> [S::Vector; 2] {
+        let [first, second] = F2x3::output::<T, S>(simd, [p0, p1, p2, p3]);
+        [simd.add(first, simd.add(p4, p5)), simd.add(second, simd.add(p5, p6))]
     }
 }

@@ -1,7 +1,7 @@
 //! `V`: pixels, transformed.
 
 use super::squares::{lanes_len, to_lanes};
-use super::{F2, F4, Filter, Tile, with_filter};
+use super::{F2x3, F2x5, F4x3, Filter, Tile, with_filter};
 use crate::Scalar;
 use crate::simd::{MAX_VECTOR, Op, Simd};
 
@@ -58,33 +58,35 @@ impl<T: Scalar> InputTransform<'_, T> {
         lines * width * lanes + lanes_len(0, lanes)
     }
 
-    /// Along the rows of tiles: two columns of pixels, transformed, serve two tiles each.
+    /// Along the rows of tiles: neighbours share `K - 1` columns of pixels, transformed.
     #[inline(always)]
-    fn transform<S: Simd<T>, F: Filter<M, N>, const M: usize, const N: usize>(self, simd: S) {
+    fn transform<S: Simd<T>, F: Filter<K, L, M, N>, const K: usize, const L: usize, const M: usize, const N: usize>(self, simd: S) {
         let zeros = [T::ZERO; MAX_VECTOR];
         let [lines, width] = self.window;
         for row in 0..self.tiles[0] {
             // Where each line begins, and how far apart its pixels are: those of the border are all at one place.
-            let mut places = [(zeros.as_ptr(), 0); N];
+            let mut places = [(zeros.as_ptr(), 0); L];
             for (index, place) in places.iter_mut().enumerate() {
                 let line = (row * M + index).wrapping_sub(self.border[0]);
                 if line < lines {
                     *place = (self.turned[line * width * S::LANES..].as_ptr(), S::LANES);
                 }
             }
-            let mut seen = [[simd.splat(T::ZERO); N]; N];
-            for index in 0..2 {
-                seen[M + index] = self.column::<S, F, M, N>(simd, &places, index);
+            let mut seen = [[simd.splat(T::ZERO); N]; L];
+            for index in 0..K - 1 {
+                seen[M + index] = self.column::<S, F, K, L, M, N>(simd, &places, index);
             }
             for tile in 0..self.tiles[1] {
-                (seen[0], seen[1]) = (seen[M], seen[M + 1]);
-                for index in 2..N {
-                    seen[index] = self.column::<S, F, M, N>(simd, &places, tile * M + index);
+                for index in 0..K - 1 {
+                    seen[index] = seen[M + index];
+                }
+                for index in K - 1..L {
+                    seen[index] = self.column::<S, F, K, L, M, N>(simd, &places, tile * M + index);
                 }
                 let to = self.transformed[(row * self.tiles[1] + tile) * S::LANES..].as_mut_ptr();
                 for line in 0..N {
-                    let mut values = [simd.splat(T::ZERO); N];
-                    for index in 0..N {
+                    let mut values = [simd.splat(T::ZERO); L];
+                    for index in 0..L {
                         values[index] = seen[index][line];
                     }
                     let values = F::input::<T, S>(simd, values);
@@ -99,16 +101,16 @@ impl<T: Scalar> InputTransform<'_, T> {
 
     /// The pixels of a column under a row of tiles, transformed.
     #[inline(always)]
-    fn column<S: Simd<T>, F: Filter<M, N>, const M: usize, const N: usize>(
+    fn column<S: Simd<T>, F: Filter<K, L, M, N>, const K: usize, const L: usize, const M: usize, const N: usize>(
         &self,
         simd: S,
-        places: &[(*const T, usize); N],
+        places: &[(*const T, usize); L],
         column: usize,
     ) -> [S::Vector; N] {
         let column = column.wrapping_sub(self.border[1]);
-        let mut pixels = [simd.splat(T::ZERO); N];
+        let mut pixels = [simd.splat(T::ZERO); L];
         if column < self.window[1] {
-            for line in 0..N {
+            for line in 0..L {
                 let (first, pitch) = places[line];
                 // SAFETY: `eval` has checked that a vector of each pixel of the window is in `turned`, where lines within
                 // it begin; other lines are a single vector of zeros.

@@ -4,7 +4,7 @@ use ndarray::{ArrayViewMut2, Axis, Slice};
 
 use super::super::tiles::activate;
 use super::squares::{from_lanes, lanes_len};
-use super::{F2, F4, Filter, Tile, in_two_dimensions, with_filter};
+use super::{F2x3, F2x5, F4x3, Filter, Tile, with_filter};
 use crate::simd::{MAX_VECTOR, Op, Simd};
 use crate::{Activation, Scalar};
 
@@ -59,7 +59,7 @@ impl<T: Scalar> OutputTransform<'_, T> {
 
     /// The vector of output channels from `first` on.
     #[inline(always)]
-    fn transform<S: Simd<T>, F: Filter<M, N>, const M: usize, const N: usize>(&mut self, simd: S, first: usize) {
+    fn transform<S: Simd<T>, F: Filter<K, L, M, N>, const K: usize, const L: usize, const M: usize, const N: usize>(&mut self, simd: S, first: usize) {
         let count = S::LANES.min(self.maps.nrows() - first);
         let mut bias = [T::ZERO; MAX_VECTOR];
         if let Some(all) = self.bias {
@@ -70,12 +70,23 @@ impl<T: Scalar> OutputTransform<'_, T> {
         let ([rows, columns], line_len) = (self.tiles, self.window[1]);
         for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
             let products = self.products[(row * columns + column) * self.width + first..].as_ptr();
-            let mut square = [[simd.splat(T::ZERO); N]; N];
-            for point in 0..N * N {
-                // SAFETY: `eval` has checked that there are whole vectors of all tiles at all `N · N` points.
-                square[point / N][point % N] = unsafe { simd.load(products.add(point * self.plane)) };
+            // Columns first, each as it is read.
+            let mut half = [[simd.splat(T::ZERO); N]; M];
+            for column in 0..N {
+                let mut line = [simd.splat(T::ZERO); N];
+                for row in 0..N {
+                    // SAFETY: `eval` has checked that there are whole vectors of all tiles at all `N · N` points.
+                    line[row] = unsafe { simd.load(products.add((row * N + column) * self.plane)) };
+                }
+                let line = F::output::<T, S>(simd, line);
+                for row in 0..M {
+                    half[row][column] = line[row];
+                }
             }
-            let mut pixels = in_two_dimensions!(simd, F::output::<T, S>, square, N => M);
+            let mut pixels = [[simd.splat(T::ZERO); M]; M];
+            for row in 0..M {
+                pixels[row] = F::output::<T, S>(simd, half[row]);
+            }
             for row in 0..M {
                 for column in 0..M {
                     pixels[row][column] = simd.add(pixels[row][column], bias);
