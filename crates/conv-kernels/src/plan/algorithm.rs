@@ -33,8 +33,9 @@ pub enum Algorithm {
     Channels,
     /// The input gradient as a full convolution by [`Algorithm::Direct`]'s forward pass.
     Mirrored,
-    /// Winograd's minimal filtering, F(2x2, 3x3): 16 products where the definition has 36. For 3x3 kernels with stride 1;
-    /// without the weight gradient. A NaN or an infinity spreads to all outputs of the tiles of 4x4 pixels that see it.
+    /// Winograd's minimal filtering, F(2x2, 3x3): 16 products where the definition has 36; and 49 for 100 with 5x5 kernels.
+    /// For either with stride 1. A NaN or an infinity spreads to all outputs of the tiles of 4x4 (6x6) pixels that see it,
+    /// and to all elements of the gradient of a kernel.
     Winograd,
     /// The same, F(4x4, 3x3): 36 products where the definition has 144. Its errors are several times as large, so a plan
     /// never chooses it by itself.
@@ -81,7 +82,7 @@ impl Algorithm {
             }
             Self::Winograd | Self::Winograd4 => {
                 let applies = self.tile(shape).is_some();
-                [applies, applies && mirrored(shape).is_some(), false]
+                [applies, applies && mirrored(shape).is_some(), applies]
             }
         }
     }
@@ -111,8 +112,8 @@ impl Algorithm {
             Self::Mirrored => {
                 "stride 1, less padding than the kernel covers, and inputs of at least 8 pixels, or a longer vector"
             }
-            Self::Winograd => "3x3 and 5x5 kernels with stride 1 and dilation 1",
-            Self::Winograd4 => "3x3 kernels with stride 1 and dilation 1",
+            Self::Winograd => "3x3 and 5x5 kernels with stride 1",
+            Self::Winograd4 => "3x3 kernels with stride 1",
         }
     }
 }

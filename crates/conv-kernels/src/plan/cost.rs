@@ -96,9 +96,11 @@ impl<'a> Costs<'a> {
             (Algorithm::Channels, INPUT_GRADIENT) => mirrored(Self::by_channels),
             (Algorithm::Channels, _) => direct(Self::gradient_by_channels),
             (Algorithm::Mirrored, _) => mirrored(Self::by_pixels),
+            (Algorithm::Winograd | Algorithm::Winograd4, INPUT_GRADIENT) => {
+                Some(self.winograd(&super::mirrored(self.shape)?, algorithm.tile(self.shape)?, pass))
+            }
             (Algorithm::Winograd | Algorithm::Winograd4, _) => {
-                let shape = if pass == FORWARD { Some(*self.shape) } else { super::mirrored(self.shape) };
-                Some(self.winograd(&shape?, algorithm.tile(self.shape)?))
+                Some(self.winograd(self.shape, algorithm.tile(self.shape)?, pass))
             }
             (Algorithm::Depthwise, _) => Some(self.depthwise(pass)),
             (Algorithm::Im2col | Algorithm::Pointwise, _) => Some(self.product(algorithm, pass)),
@@ -215,17 +217,31 @@ impl<'a> Costs<'a> {
         (vectors / 2) as f64 * wide + (vectors % 2) as f64 * thin + transposed
     }
 
-    /// `(side + 2)²` products for each tile of `side²` outputs, and as many transforms of vectors of channels.
-    fn winograd(&self, shape: &Conv2dShape, tile: Tile) -> f64 {
+    /// Products at all points of each tile, and as many transforms of vectors of channels.
+    fn winograd(&self, shape: &Conv2dShape, tile: Tile, pass: usize) -> f64 {
         let (depth, maps, groups) = Self::group(shape);
-        let tiles: usize = shape.output().map(|pixels| pixels.div_ceil(tile.side())).iter().product();
-        let points = tile.points() as f64;
+        let tiles = [0, 1].map(|axis| {
+            let step = shape.dilation()[axis];
+            step * shape.output()[axis].div_ceil(step).div_ceil(tile.side())
+        });
         let [wide, thin] = self.most_rows;
         let (read, written) = (depth.div_ceil(self.lanes), maps.div_ceil(self.lanes));
-        let products = (written / 2) as f64 * Self::tile(wide, depth) / wide as f64
-            + (written % 2) as f64 * Self::thin_tile(thin, depth) / thin as f64;
-        let transforms = ((read + written) * self.lanes) as f64 * WINOGRAD_TRANSFORM;
-        groups * tiles as f64 * points * (1.1 * products + transforms)
+        let (wide_blocks, thin_blocks) = ((written / 2) as f64, (written % 2) as f64);
+        let (products, transforms) = if pass == WEIGHT_GRADIENT {
+            // Rows of a tile lie in one vector, and sums are loaded and stored once a band.
+            let vector = |channels: usize, each: fn(f64) -> f64| match channels {
+                0 => 0.0,
+                _ => even_parts(channels, wide, |rows| LATENCY.max(each(rows as f64))),
+            };
+            let (whole, rest) = ((depth / self.lanes) as f64, depth % self.lanes);
+            let all = |each| whole * vector(self.lanes, each) + vector(rest, each);
+            (1.35 * (wide_blocks * all(|rows| rows) + thin_blocks * all(|rows| (1.0 + rows) / 2.0)), 1.15)
+        } else {
+            let wide = Self::tile(wide, depth) / wide as f64;
+            (1.1 * (wide_blocks * wide + thin_blocks * Self::thin_tile(thin, depth) / thin as f64), 1.0)
+        };
+        let transforms = transforms * ((read + written) * self.lanes) as f64 * WINOGRAD_TRANSFORM;
+        groups * (tiles[0] * tiles[1] * tile.points()) as f64 * (products + transforms)
     }
 
     /// The products, and what each plane costs: more where it is copied. The input gradient sweeps over its border too.

@@ -1,20 +1,23 @@
 //! Winograd's minimal filtering in vectors: each lane is a channel of its own.
 //!
-//! The four steps of `conv/winograd.rs`, each an [`Op`](super::Op): [`KernelTransform`], [`InputTransform`], [`Product`],
-//! [`OutputTransform`]. The transforms first turn what they read, or last what they write, so that channels are lanes:
-//! images of any width leave no lane empty.
+//! The four steps of `conv/winograd.rs`, each an [`Op`](super::Op): [`KernelTransform`], [`PixelTransform`], [`Product`],
+//! [`OutputTransform`]; and the other two of the weight gradient, [`GradientProduct`] and [`KernelGradient`]. The
+//! transforms first turn what they read, or last what they write, so that channels are lanes: images of any width leave
+//! no lane empty.
 
 mod filters;
-mod input;
+mod gradient;
 mod kernel;
 mod output;
+mod pixels;
 mod product;
 mod squares;
 
 use filters::{F2x3, F2x5, F4x3, Filter};
-pub(crate) use input::InputTransform;
+pub(crate) use gradient::{GradientProduct, KernelGradient};
 pub(crate) use kernel::KernelTransform;
 pub(crate) use output::OutputTransform;
+pub(crate) use pixels::{PixelTransform, Seen};
 pub(crate) use product::Product;
 
 /// The kernels and the tiles of a filter.

@@ -8,7 +8,7 @@
 use super::super::Simd;
 use crate::Scalar;
 
-/// One dimension of a filter: its three transforms, lane by lane.
+/// One dimension of a filter: its three transforms, lane by lane, and two of their transposes, for the weight gradient.
 pub(super) trait Filter<const K: usize, const L: usize, const M: usize, const N: usize> {
     /// `G g`.
     fn kernel<T: Scalar, S: Simd<T>>(simd: S, g: [S::Vector; K]) -> [S::Vector; N];
@@ -18,6 +18,12 @@ pub(super) trait Filter<const K: usize, const L: usize, const M: usize, const N:
 
     /// `Aᵀ p`.
     fn output<T: Scalar, S: Simd<T>>(simd: S, p: [S::Vector; N]) -> [S::Vector; M];
+
+    /// `A y`, up to factors that [`Filter::kernel_gradient`] makes good.
+    fn output_gradient<T: Scalar, S: Simd<T>>(simd: S, y: [S::Vector; M]) -> [S::Vector; N];
+
+    /// `Gᵀ u`, with those factors.
+    fn kernel_gradient<T: Scalar, S: Simd<T>>(simd: S, u: [S::Vector; N]) -> [S::Vector; K];
 }
 
 /// `factor · a + b`.
@@ -59,6 +65,18 @@ impl Filter<3, 4, 2, 4> for F2x3 {
     fn output<T: Scalar, S: Simd<T>>(simd: S, [p0, p1, p2, p3]: [S::Vector; 4]) -> [S::Vector; 2] {
         let half = simd.splat(T::of(0.5));
         [simd.mul_add(half, simd.add(p1, p2), p0), simd.mul_add(half, simd.sub(p1, p2), p3)]
+    }
+
+    #[inline(always)]
+    fn output_gradient<T: Scalar, S: Simd<T>>(simd: S, [y0, y1]: [S::Vector; 2]) -> [S::Vector; 4] {
+        [y0, simd.add(y0, y1), simd.sub(y0, y1), y1]
+    }
+
+    #[inline(always)]
+    fn kernel_gradient<T: Scalar, S: Simd<T>>(simd: S, [u0, u1, u2, u3]: [S::Vector; 4]) -> [S::Vector; 3] {
+        let half = simd.splat(T::of(0.5));
+        let outer = simd.add(u1, u2);
+        [simd.mul_add(half, outer, u0), simd.mul(half, simd.sub(u1, u2)), simd.mul_add(half, outer, u3)]
     }
 }
 
@@ -115,6 +133,25 @@ impl Filter<3, 6, 4, 6> for F4x3 {
             simd.add(plus::<T, S>(simd, -8.0, p4, plus::<T, S>(simd, 0.125, p3, difference)), p5),
         ]
     }
+
+    #[inline(always)]
+    fn output_gradient<T: Scalar, S: Simd<T>>(simd: S, [y0, y1, y2, y3]: [S::Vector; 4]) -> [S::Vector; 6] {
+        let (even, odd) = (simd.add(y0, y2), simd.add(y1, y3));
+        let at_half = plus::<T, S>(simd, 0.5, plus::<T, S>(simd, 0.25, y3, y1), plus::<T, S>(simd, 0.25, y2, y0));
+        let at_minus_two = plus::<T, S>(simd, -2.0, plus::<T, S>(simd, 4.0, y3, y1), plus::<T, S>(simd, 4.0, y2, y0));
+        [y0, simd.add(even, odd), simd.sub(even, odd), at_half, at_minus_two, y3]
+    }
+
+    #[inline(always)]
+    fn kernel_gradient<T: Scalar, S: Simd<T>>(simd: S, [u0, u1, u2, u3, u4, u5]: [S::Vector; 6]) -> [S::Vector; 3] {
+        let (like, unlike) = (simd.sub(u1, u2), simd.add(u1, u2));
+        let (by_half, by_two) = (times::<T, S>(simd, -1.0 / 15.0, u3), times::<T, S>(simd, 1.0 / 15.0, u4));
+        [
+            plus::<T, S>(simd, 1.0 / 3.0, like, plus::<T, S>(simd, 16.0, by_half, simd.add(by_two, u0))),
+            plus::<T, S>(simd, 1.0 / 3.0, unlike, plus::<T, S>(simd, 8.0, by_half, times::<T, S>(simd, -2.0, by_two))),
+            plus::<T, S>(simd, 1.0 / 3.0, like, plus::<T, S>(simd, 4.0, simd.add(by_half, by_two), u5)),
+        ]
+    }
 }
 
 /// F(2, 5) in two pieces: F(2, 3) of the first three elements of the kernel, and of the other two F(2, 2) on the points
@@ -149,5 +186,17 @@ impl Filter<5, 6, 2, 7> for F2x5 {
     fn output<T: Scalar, S: Simd<T>>(simd: S, [p0, p1, p2, p3, p4, p5, p6]: [S::Vector; 7]) -> [S::Vector; 2] {
         let [first, second] = F2x3::output::<T, S>(simd, [p0, p1, p2, p3]);
         [simd.add(first, simd.add(p4, p5)), simd.add(second, simd.add(p5, p6))]
+    }
+
+    #[inline(always)]
+    fn output_gradient<T: Scalar, S: Simd<T>>(simd: S, [y0, y1]: [S::Vector; 2]) -> [S::Vector; 7] {
+        let [p0, p1, p2, p3] = F2x3::output_gradient::<T, S>(simd, [y0, y1]);
+        [p0, p1, p2, p3, y0, p1, y1]
+    }
+
+    #[inline(always)]
+    fn kernel_gradient<T: Scalar, S: Simd<T>>(simd: S, [u0, u1, u2, u3, u4, u5, u6]: [S::Vector; 7]) -> [S::Vector; 5] {
+        let [g0, g1, g2] = F2x3::kernel_gradient::<T, S>(simd, [u0, u1, u2, u3]);
+        [g0, g1, g2, simd.add(u4, u5), simd.add(u5, u6)]
     }
 }

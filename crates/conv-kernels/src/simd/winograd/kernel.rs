@@ -6,7 +6,7 @@ use crate::Scalar;
 use crate::simd::{Op, Simd};
 
 /// Input channels whose kernels are turned at once, and are then in the first cache.
-const TOGETHER: usize = 16;
+pub(super) const TOGETHER: usize = 16;
 
 /// `U = G g Gᵀ`: lanes are output channels.
 pub(crate) struct KernelTransform<'a, T> {

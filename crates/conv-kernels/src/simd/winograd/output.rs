@@ -17,8 +17,10 @@ pub(crate) struct OutputTransform<'a, T> {
     pub(crate) plane: usize,
     /// From one tile to the next: one or two whole vectors.
     pub(crate) width: usize,
-    /// Rows and columns of tiles.
+    /// Rows and columns of tiles, columns for one of `step`.
     pub(crate) tiles: [usize; 2],
+    /// From one column of a tile to the next: see [`PixelTransform`](super::PixelTransform).
+    pub(crate) step: usize,
     /// One number an output channel, or nothing.
     pub(crate) bias: Option<&'a [T]>,
     /// σ, where a vector can do it; the others are left to the caller.
@@ -37,10 +39,10 @@ pub(crate) struct OutputTransform<'a, T> {
 impl<T: Scalar> Op<T> for OutputTransform<'_, T> {
     #[inline(always)]
     fn eval<S: Simd<T>>(mut self, simd: S) {
-        let ([rows, columns], side) = (self.tiles, self.tile.side());
+        let ([rows, columns], side) = ([self.tiles[0], self.step * self.tiles[1]], self.tile.side());
         let read = (self.tile.points() - 1) * self.plane + rows * columns * self.width;
         assert!(read <= self.products.len(), "products at all points");
-        assert!(Self::pixels_len(self.tile, self.tiles, S::LANES) <= self.pixels.len(), "room for all pixels");
+        assert!(Self::pixels_len(self.tile, [rows, columns], S::LANES) <= self.pixels.len(), "room for all pixels");
         assert!(self.window[0] <= rows * side && self.window[1] <= columns * side, "all pixels are in tiles");
         assert!(self.maps.nrows() <= self.width && self.width.is_multiple_of(S::LANES), "whole vectors for all maps");
         for first in (0..self.maps.nrows()).step_by(S::LANES) {
@@ -59,7 +61,11 @@ impl<T: Scalar> OutputTransform<'_, T> {
 
     /// The vector of output channels from `first` on.
     #[inline(always)]
-    fn transform<S: Simd<T>, F: Filter<K, L, M, N>, const K: usize, const L: usize, const M: usize, const N: usize>(&mut self, simd: S, first: usize) {
+    fn transform<S: Simd<T>, F: Filter<K, L, M, N>, const K: usize, const L: usize, const M: usize, const N: usize>(
+        &mut self,
+        simd: S,
+        first: usize,
+    ) {
         let count = S::LANES.min(self.maps.nrows() - first);
         let mut bias = [T::ZERO; MAX_VECTOR];
         if let Some(all) = self.bias {
@@ -67,9 +73,10 @@ impl<T: Scalar> OutputTransform<'_, T> {
         }
         // SAFETY: no vector has more than `MAX_VECTOR` lanes.
         let bias = unsafe { simd.load(bias.as_ptr()) };
-        let ([rows, columns], line_len) = (self.tiles, self.window[1]);
-        for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
-            let products = self.products[(row * columns + column) * self.width + first..].as_ptr();
+        let ([rows, columns], step, line_len) = (self.tiles, self.step, self.window[1]);
+        for tile in 0..rows * step * columns {
+            let (row, phase, column) = (tile / columns / step, tile / columns % step, tile % columns);
+            let products = self.products[tile * self.width + first..].as_ptr();
             // Columns first, each as it is read.
             let mut half = [[simd.splat(T::ZERO); N]; M];
             for column in 0..N {
@@ -95,8 +102,9 @@ impl<T: Scalar> OutputTransform<'_, T> {
             activate(simd, self.activation, &mut pixels);
             for line in 0..M {
                 for index in 0..M {
-                    if column * M + index < line_len {
-                        let at = ((row * M + line) * line_len + column * M + index) * S::LANES;
+                    let pixel = (column * M + index) * step + phase;
+                    if pixel < line_len {
+                        let at = ((row * M + line) * line_len + pixel) * S::LANES;
                         // SAFETY: `eval` has checked that there is room for all pixels of all tiles.
                         unsafe { simd.store(pixels[line][index], self.pixels.as_mut_ptr().add(at)) };
                     }
