@@ -18,7 +18,7 @@ const EAGER: u64 = 2;
 const READ: u64 = 8;
 
 /// Columns are cut at multiples of one of these.
-const COLUMNS_UNITS: [usize; 5] = [256, 128, 64, 32, 16];
+const COLUMNS_UNITS: [usize; 4] = [256, 128, 64, 32];
 
 /// `C ← α A B + β C` for `A (m, k)`, `B (k, n)`, `C (m, n)`.
 ///
@@ -79,7 +79,7 @@ fn cuts(m: usize, k: usize, n: usize) -> Cuts {
     let lanes = lanes(macs.saturating_mul(EAGER).max(read));
     let cuts = |columns| Cuts::new(lanes, [m, n, 1], [ROWS_UNIT, columns, 1], [1, 0, 2]);
     let enough = |cuts: &Cuts| 2 * cuts.parts[0] * cuts.parts[1] >= lanes;
-    COLUMNS_UNITS.into_iter().map(cuts).find(enough).unwrap_or_else(|| cuts(COLUMNS_UNITS[4]))
+    COLUMNS_UNITS.into_iter().map(cuts).find(enough).unwrap_or_else(|| cuts(COLUMNS_UNITS[3]))
 }
 
 /// `C ← α A B + β C` for each of several B and C on the calling thread, with the vectors of a fast set; and then the bias,

@@ -194,12 +194,6 @@ pub(crate) fn rows<'v, T>(
     })
 }
 
-/// The run along the last axis at two indices of the view.
-pub(crate) fn run_at<'v, T>(view: &'v mut ArrayViewMut3<'_, T>, [first, second]: [usize; 2]) -> &'v mut [T] {
-    let run = view.index_axis_mut(Axis(0), first).index_axis_move(Axis(0), second);
-    run.into_slice().expect("cells are cut from contiguous arrays, so their runs are contiguous")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

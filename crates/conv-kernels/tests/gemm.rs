@@ -65,7 +65,9 @@ proptest! {
 
 #[test]
 fn large_products_equal_the_definition_with_the_same_bits_on_any_number_of_threads() {
-    for (m, n, k) in [(100, 64, 1440), (64, 1440, 100), (300, 301, 300), (1000, 10, 100), (1, 2000, 800)] {
+    for (m, n, k) in
+        [(100, 64, 1440), (64, 1440, 100), (300, 301, 300), (1000, 10, 100), (1, 2000, 800), (20, 70, 2048)]
+    {
         let (a, b) = (integers(m, k, 1), integers(n, k, 2));
         let mut expected = Array2::zeros((m, n));
         reference::gemm(1.0, &a, &b.t(), 0.0, &mut expected).unwrap();

@@ -83,6 +83,20 @@ proptest! {
     }
 }
 
+/// Rows that are shorter than a vector, share one, or fill one and a part of the next; of every kind of window with vectors.
+#[test]
+fn rows_of_every_length_equal_the_definition() {
+    for (columns, rows) in (2..=70usize).flat_map(|columns| (2..=9usize).map(move |rows| (columns, rows))) {
+        for (window, stride) in [([2, 2], [2, 2]), ([2, 2], [1, 1]), ([2, 3], [2, 2])] {
+            if columns >= window[1] {
+                let shape = Pool2dShape::new(3, [rows, columns], window, stride).unwrap();
+                check::<f32>(&shape, 2, 7, columns % 2 == 0);
+                check::<f64>(&shape, 2, 7, columns % 2 == 1);
+            }
+        }
+    }
+}
+
 #[test]
 fn large_pooling_equals_the_definition_on_any_number_of_threads() {
     for (channels, input, window, stride, batch) in [

@@ -119,10 +119,12 @@ fn corners() -> Vec<Problem> {
     let conv = Conv2dShape::builder;
     [
         (conv(1, 20, [28, 28], [5, 5]), 5),
-        (conv(2, 7, [3, 2], [2, 1]), 3),                // a single window
-        (conv(1, 13, [4, 3], [2, 2]), 3),               // three joined rows fill a vector, two do not
-        (conv(1, 5, [40, 4], [2, 2]), 2),               // narrow and high
-        (conv(3, 51, [9, 301], [2, 3]), 2),             // rows longer than a piece, and a section of channels and a bit
+        (conv(2, 40, [12, 12], [5, 5]), 3), // four pooled rows make a vector of sixteen
+        (conv(6, 16, [14, 14], [5, 5]), 3), // five pooled columns: rows end within vectors
+        (conv(2, 7, [3, 2], [2, 1]), 3),    // a single window
+        (conv(1, 13, [4, 3], [2, 2]), 3),   // three joined rows fill a vector, two do not
+        (conv(1, 5, [40, 4], [2, 2]), 2),   // narrow and high
+        (conv(3, 51, [9, 301], [2, 3]), 2), // rows longer than a piece, and a section of channels and a bit
         (conv(70, 13, [11, 12], [3, 3]).padding(1), 3), // chains that are cut
         (conv(24, 13, [91, 93], [3, 3]).padding(1), 1), // several strips, the last row and column left out
         (conv(6, 34, [20, 21], [3, 3]).groups(2).stride([2, 1]).padding(2), 4),

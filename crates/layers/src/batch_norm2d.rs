@@ -167,9 +167,9 @@ impl<T: Scalar> Layer<T> for BatchNorm2d {
         batches.fill(T::ZERO);
     }
 
-    /// The whole batch: its samples meet in the statistics.
+    /// To learn, the whole batch: its samples meet in the statistics.
     fn scope(&self) -> Scope {
-        Scope::Batch
+        Scope::BatchToLearn
     }
 
     fn memo(&self, _: &Ix4) -> Normalized {

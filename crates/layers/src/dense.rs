@@ -15,6 +15,9 @@ use crate::{
 /// Weights of at most this many bytes are kept transposed for inference: more would not be in a cache anyway.
 const TRANSPOSED_BYTES: usize = 16 << 20;
 
+/// At most so many samples read transposed weights.
+const FEW: usize = 14;
+
 /// Side of the squares by which weights are transposed.
 const SQUARE: usize = 16;
 
@@ -170,9 +173,9 @@ impl<T: Scalar> Layer<T> for Dense<T> {
         self.init.fill(self.inputs, self.outputs, weight, bias, stream);
     }
 
-    /// The whole batch: one large product is faster than many small ones.
+    /// To learn, the whole batch: one large product is faster than many small ones.
     fn scope(&self) -> Scope {
-        Scope::Batch
+        Scope::BatchToLearn
     }
 
     fn macs(&self, _: &[usize]) -> u64 {
@@ -212,7 +215,7 @@ impl<T: Scalar> Layer<T> for Dense<T> {
     ) {
         let [weight, bias] = split(state.params, self.lens());
         let transposed = match state.packed {
-            [] => self.matrix(weight).reversed_axes(),
+            packed if packed.is_empty() || x.nrows() > FEW => self.matrix(weight).reversed_axes(),
             packed => ArrayView2::from_shape((self.inputs, self.outputs), packed).expect(CHECKED),
         };
         gemm(T::one(), &x, &transposed, T::ZERO, &mut y).expect(CHECKED);

@@ -229,6 +229,9 @@ pub enum Phase<'a> {
 pub enum Scope {
     /// Each sample's output depends on that sample alone: a batch may be cut, and its parts run side by side.
     Sample,
-    /// The layer wants the whole batch: because samples meet (batch normalization), or because one large product is faster.
+    /// To learn, the layer wants the whole batch: because samples meet (batch normalization), or because one large product is
+    /// faster. In use ([`Phase::Infer`], no gradients) each sample's output depends on that sample alone.
+    BatchToLearn,
+    /// The layer always wants the whole batch.
     Batch,
 }

@@ -224,8 +224,8 @@ impl<T: Scalar> Sequential<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn commit(&mut self, workspace: &Workspace<T>) {
-        let Self { buffers, apart, fused, .. } = self;
-        let route = if workspace.is_open() { apart } else { fused };
+        let Self { buffers, apart, fused, serving, .. } = self;
+        let route = workspace.choose([apart, fused, serving]);
         for (segment, space) in route.segments.iter().zip(&workspace.spaces) {
             for (k, stage) in route.stages[segment.stages.clone()].iter().enumerate() {
                 if !stage.buffers.is_empty() {

@@ -30,6 +30,8 @@ pub struct Sequential<T: Scalar = f32> {
     pub(crate) apart: Route<T>,
     /// Layers that are faster as one share a stage.
     pub(crate) fused: Route<T>,
+    /// The same for use, where few layers need the whole batch.
+    pub(crate) serving: Route<T>,
     pub(crate) params: Arena<T>,
     pub(crate) buffers: Arena<T>,
     pub(crate) spec: Option<NetSpec>,
@@ -90,9 +92,11 @@ impl<T: Scalar> Sequential<T> {
     ) -> Self {
         let params = lay_out(&mut stages, |stage| stage.layer.params(), |stage| &mut stage.params);
         let buffers = lay_out(&mut stages, |stage| stage.layer.buffers(), |stage| &mut stage.buffers);
-        let (fused, apart) = (Route::new(fused(&stages)), Route::new(stages));
+        let fused = fused(&stages);
+        let serving = Route::new(fused.clone(), true);
+        let (fused, apart) = (Route::new(fused, false), Route::new(stages, false));
         let metadata = BTreeMap::new();
-        let mut net = Self { input, scaling, apart, fused, params, buffers, spec, metadata };
+        let mut net = Self { input, scaling, apart, fused, serving, params, buffers, spec, metadata };
         net.initialize(seed);
         net
     }
@@ -188,8 +192,8 @@ impl<T: Scalar> Sequential<T> {
 }
 
 impl<T: Scalar> Route<T> {
-    fn new(stages: Vec<Stage<T>>) -> Self {
-        Self { segments: segments(&stages), stages }
+    fn new(stages: Vec<Stage<T>>, serving: bool) -> Self {
+        Self { segments: segments(&stages, serving), stages }
     }
 }
 
@@ -239,13 +243,23 @@ const LANE_SAMPLES: u64 = 8;
 /// A layer without multiply-adds, on samples of at most this many values, stays with the whole batch that came before it.
 const SMALL_SAMPLE: usize = 4096;
 
-/// Cuts the layers into segments, by their shapes alone: the same cuts for any batch and any number of threads.
-fn segments<T: Scalar>(stages: &[Stage<T>]) -> Vec<Segment> {
+/// In use, layers of at most so many bytes of parameters go on with the lanes that came before: each lane reads the parameters
+/// anew, from the second cache.
+const LANE_BYTES: usize = 512 << 10;
+
+/// Cuts the layers into segments, by their shapes alone: the same cuts for any batch and any number of threads. `serving` says
+/// that there will be no learning.
+fn segments<T: Scalar>(stages: &[Stage<T>], serving: bool) -> Vec<Segment> {
     let mut segments: Vec<Segment> = Vec::new();
     let mut whole = None;
     for (index, stage) in stages.iter().enumerate() {
         let small = stage.layer.macs(&stage.input) == 0 && stage.input.iter().product::<usize>() <= SMALL_SAMPLE;
-        let wants_whole = stage.layer.scope() == Scope::Batch || (whole == Some(true) && small);
+        let in_lanes = serving && whole == Some(false) && stage.params.len() * size_of::<T>() <= LANE_BYTES;
+        let wants_whole = match stage.layer.scope() {
+            Scope::Batch => true,
+            Scope::BatchToLearn => !in_lanes,
+            Scope::Sample => whole == Some(true) && small,
+        };
         match segments.last_mut() {
             Some(last) if whole == Some(wants_whole) => last.stages.end = index + 1,
             _ => segments.push(Segment { stages: index..index + 1, lane: (!wants_whole).then_some(1) }),

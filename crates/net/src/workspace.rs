@@ -89,7 +89,7 @@ impl<T: Scalar> Sequential<T> {
 
     fn room(&self, batch: usize, learns: bool, open: bool) -> Workspace<T> {
         let capacity = batch.max(1);
-        let route = if open { &self.apart } else { &self.fused };
+        let route = choose([open, learns], [&self.apart, &self.fused, &self.serving]);
         let layout = if learns { Arc::clone(self.params.layout()) } else { Arc::new(Layout::default()) };
         let passes = if learns { PackFor::Learning } else { PackFor::Forward };
         let shapes = route.segments.iter().map(|segment| &route.stages[segment.stages.end - 1].output);
@@ -114,7 +114,7 @@ impl<T: Scalar> Sequential<T> {
 
     /// The way that a batch takes in a workspace.
     pub(crate) fn route(&self, workspace: &Workspace<T>) -> &Route<T> {
-        if workspace.is_open() { &self.apart } else { &self.fused }
+        workspace.choose([&self.apart, &self.fused, &self.serving])
     }
 
     /// The output of a layer in the last forward pass, `(N, …)`: looking inside.
@@ -165,9 +165,9 @@ impl<T: Scalar> Sequential<T> {
 }
 
 impl<T: Scalar> Workspace<T> {
-    /// Whether every layer is computed apart.
-    pub(crate) fn is_open(&self) -> bool {
-        self.open
+    /// The one that is for it: layers apart, fused to learn, or fused for use.
+    pub(crate) fn choose<R>(&self, routes: [R; 3]) -> R {
+        choose([self.open, self.learns], routes)
     }
 
     /// The largest batch that fits.
@@ -204,6 +204,15 @@ impl<T: Scalar> Workspace<T> {
     /// The gradient, for writing: to clip it, or to average it with others.
     pub fn grads_mut(&mut self) -> &mut Arena<T> {
         &mut self.grads
+    }
+}
+
+/// See [`Workspace::choose`].
+fn choose<R>([open, learns]: [bool; 2], [apart, fused, serving]: [R; 3]) -> R {
+    match (open, learns) {
+        (true, _) => apart,
+        (false, true) => fused,
+        (false, false) => serving,
     }
 }
 

@@ -57,7 +57,8 @@ fn max<T: Scalar>(shape: &Pool2dShape, batch: usize, isa: Isa, x: &[T], y: &mut 
             let (width, window, stride) = (shape.input()[1], shape.window(), shape.stride());
             let first = first_row * stride[0] * width;
             let pixels = &x[shape.plane(at, shape.in_pixels())][first..];
-            T::run(isa, MaxRows { pixels, width, window, stride, first, y, positions });
+            let plane = [pixels.len(), shape.output()[0]];
+            T::run(isa, MaxRows { pixels, width, plane, window, stride, first, y, positions });
         }
     });
 }

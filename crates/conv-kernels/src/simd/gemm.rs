@@ -44,11 +44,20 @@ const PANEL: usize = (MAX_DEPTH * 2 + 1) * MAX_VECTOR;
 /// Depth of a part where B is read in place: about as many streams as a CPU follows.
 const STREAMS: usize = 16;
 
-/// At most so many rows read B in place.
+/// At most so many rows read B in place, wherever it is.
 pub(crate) const FEW: usize = 6;
+
+/// B of at most so many bytes stays in the second cache: it is read in place if its vectors are used once, by the only tile
+/// under them.
+const NEAR: usize = 512 << 10;
 
 /// At most so many rows are thin: their tiles are four vectors wide, for enough independent sums.
 const THIN: usize = 2;
+
+/// Rows whose distance is a multiple of so many bytes have the same places in the first cache, and there are fewer of these
+/// than a tile may have rows.
+const PAGE: usize = 4096;
+const COLLIDING: usize = 8;
 
 /// The most rows of A in a block: about 300 KiB of `f32` with 16 registers, 600 with 32; half of the second cache.
 const BLOCK: usize = 256;
@@ -122,7 +131,8 @@ fn needs<T>(registers: usize, lanes: usize, a: &ArrayView2<'_, T>, columns: usiz
 /// Whether a copy of A pays for itself.
 #[inline(always)]
 fn copies<T>(a: &ArrayView2<'_, T>, columns: usize) -> bool {
-    a.nrows() > FEW && columns >= if a.strides()[1] == 1 { 256 } else { 64 }
+    let collide = a.nrows() > COLLIDING && (a.strides()[0].unsigned_abs() * size_of::<T>()).is_multiple_of(PAGE);
+    a.nrows() > FEW && columns >= if a.strides()[1] == 1 && !collide { 256 } else { 32 }
 }
 
 impl<T: Scalar> Op<T> for Product<'_, T> {
@@ -140,9 +150,11 @@ impl<T: Scalar> Op<T> for Product<'_, T> {
             return;
         }
         let flat = matrices == 1 && self.b.strides()[2] == 1 && n >= S::LANES;
-        let in_place = m <= FEW && flat && self.alpha == T::one();
+        let near = k * n * size_of::<T>() <= NEAR;
+        let once = m <= FEW || (near && m <= wide_rows::<T, S>());
+        let in_place = once && flat && self.alpha == T::one();
         let depth = match m {
-            _ if in_place => STREAMS,
+            _ if in_place && !near => STREAMS,
             ..=THIN => depth(S::REGISTERS) / 2,
             _ => depth(S::REGISTERS),
         };

@@ -6,30 +6,51 @@
 //! ```
 //!
 //! The offsets travel as bits in vectors of numbers, which are moved but never computed with. Infinities and NaN make
-//! differences that say nothing: rows that hold one are left to the scalar code. Rows that are narrower than a vector
-//! are masked, or share one.
+//! differences that say nothing: where there is one, all is done again by the scalar code. Two or four rows share a vector if
+//! they fill it. Other rows that are narrower than a vector are written with leavings behind them, which the next row
+//! replaces; the last ones are masked.
 
 use super::{MAX_VECTOR, Op, Simd};
 use crate::Scalar;
 
-/// Rows of one plane, and the windows over them.
+/// Rows of planes, and the windows over them.
 ///
 /// Bits and positions are those of [`max_pool2d`](crate::max_pool2d).
 pub(crate) struct MaxRows<'a, T> {
-    /// The plane from the first row under the first output row on.
+    /// The planes, the first of them from the first row under the first output row on.
     pub(crate) pixels: &'a [T],
     /// Pixels of a row.
     pub(crate) width: usize,
+    /// From one plane to the next, in pixels, and in output rows.
+    pub(crate) plane: [usize; 2],
     /// `[rows, columns]` of the window.
     pub(crate) window: [usize; 2],
     /// How far it slides, `[down, right]`.
     pub(crate) stride: [usize; 2],
-    /// The position in the plane of the first pixel.
+    /// The position of a plane's first pixel here.
     pub(crate) first: usize,
     /// Output rows.
     pub(crate) y: &'a mut [T],
     /// As long as `y`.
     pub(crate) positions: &'a mut [u32],
+}
+
+/// How a vector of outputs is read and written: whole, in two or in four parts of equal length, each from a corner of its own;
+/// or, of a row that is shorter, through masks.
+const MASKED: usize = 0;
+const HALVES: usize = 2;
+const QUARTERS: usize = 4;
+
+/// A vector of outputs.
+struct Outputs {
+    /// The first window of each part.
+    corners: [usize; 4],
+    /// Where the plane begins.
+    plane: usize,
+    /// Where the outputs go.
+    to: usize,
+    /// Outputs of a row.
+    columns: usize,
 }
 
 /// The greater of two pixels with their positions: the first of equal ones, and the first NaN.
@@ -38,23 +59,13 @@ fn greater<T: Scalar>(largest: (T, u32), next: (T, u32)) -> (T, u32) {
     if next.0 > largest.0 || (next.0.is_nan() && !largest.0.is_nan()) { next } else { largest }
 }
 
-/// A vector of pixels, or what the mask lets pass of one.
-///
-/// # Safety
-///
-/// These pixels must be readable.
-#[inline(always)]
-unsafe fn load<T: Scalar, S: Simd<T>, const MASKED: bool>(simd: S, pixels: *const T, mask: S::Mask) -> S::Vector {
-    // SAFETY: the caller promises them.
-    unsafe { if MASKED { simd.load_masked(pixels, mask) } else { simd.load(pixels) } }
-}
-
 impl<T: Scalar> Op<T> for MaxRows<'_, T> {
     #[inline(always)]
     fn eval<S: Simd<T>>(self, simd: S) {
         let ([rows, columns], [_, right]) = (self.window, self.stride);
         assert!(rows > 0 && (1..=self.width).contains(&columns), "windows fit the rows");
         assert_eq!(self.y.len(), self.positions.len(), "a position for each output");
+        assert!(self.plane[1] > 0, "planes have rows");
         match (self.window, self.stride) {
             ([2, 2], [2, 2]) => self.rows::<S, 2>(simd, [2, 2], 2),
             (window, [down, 1]) => self.rows::<S, 1>(simd, window, down),
@@ -75,93 +86,108 @@ impl<T: Scalar> MaxRows<'_, T> {
     /// All rows; the window is a constant where possible, as is the horizontal stride.
     #[inline(always)]
     fn rows<S: Simd<T>, const RIGHT: usize>(mut self, simd: S, window: [usize; 2], down: usize) {
-        let columns = self.columns(RIGHT);
-        let rows = self.y.len() / columns;
-        if rows > 0 {
-            let end = (rows - 1).saturating_mul(down).saturating_add(window[0]).saturating_mul(self.width);
-            assert!(end <= self.pixels.len(), "pixels under all windows");
+        let (columns, [pitch, per_plane]) = (self.columns(RIGHT), self.plane);
+        let all = self.y.len() / columns;
+        if all == 0 {
+            return;
         }
-        let pair = RIGHT == 2 && window == [2, 2] && 2 * columns == S::LANES;
-        let mut row = 0;
-        while row < rows {
-            let from = row * down * self.width;
-            let mut tame = simd.splat(T::ZERO);
-            let mut done = 1;
-            if columns >= S::LANES {
-                let mut column = 0;
-                while column < columns {
+        let of_plane = (per_plane.min(all) - 1).saturating_mul(down).saturating_add(window[0]);
+        let end = (all - 1) / per_plane * pitch + of_plane.saturating_mul(self.width);
+        assert!(end <= self.pixels.len(), "pixels under all windows");
+        let pairs = RIGHT == 2 && window == [2, 2];
+        let together = match S::LANES / columns.max(1) {
+            2 if pairs && 2 * columns == S::LANES => 2,
+            4 if pairs && 4 * columns == S::LANES && S::PIECES == 2 => 4,
+            _ => 1,
+        };
+        // What a vector that begins in the last row of the window reads and writes.
+        let reach = [(window[0] - 1) * self.width + window[1] - 1 + RIGHT * S::LANES, S::LANES];
+        let mut tame = simd.splat(T::ZERO);
+        let mut first = 0;
+        while first < all {
+            let (plane, rows) = (first / per_plane * pitch, per_plane.min(all - first));
+            let mut row = 0;
+            while row < rows {
+                let corner = |row: usize| plane + row * down * self.width;
+                let (from, to) = (corner(row), (first + row) * columns);
+                let fits = from + reach[0] <= self.pixels.len() && to + reach[1] <= self.y.len();
+                let (parts, corners) = match together.min(rows - row) {
+                    4 => (QUARTERS, [0, 1, 2, 3].map(|next| corner(row + next))),
+                    2 if together == 2 => (HALVES, [from, corner(row + 1), 0, 0]),
+                    _ if fits || columns >= S::LANES => (HALVES, [from, from + S::LANES, 0, 0]),
+                    _ => (MASKED, [from, from + S::LANES, 0, 0]),
+                };
+                let mut sums = simd.splat(T::ZERO);
+                // A short row, or some, are one vector.
+                for column in (0..columns).step_by(S::LANES) {
                     // The last vector begins earlier where the row is no multiple.
-                    let start = column.min(columns - S::LANES);
-                    let (corner, output) = (from + start * RIGHT, row * columns + start);
-                    // SAFETY: `eval` and this function have checked that the rows of all windows are there.
-                    tame = unsafe {
-                        self.vector::<S, RIGHT, false>(simd, window, [corner, S::LANES], output, columns, tame)
+                    let start = column.min(columns.saturating_sub(S::LANES));
+                    let corners = corners.map(|corner| corner + start * RIGHT);
+                    let outputs = Outputs { corners, plane, to: to + start, columns };
+                    // SAFETY: the rows of all windows are there, as has been checked; so is what a whole vector reads and
+                    // writes beyond a short row, before the next row is written.
+                    let pixels = unsafe {
+                        match parts {
+                            QUARTERS => self.vector::<S, RIGHT, QUARTERS>(simd, window, outputs),
+                            HALVES => self.vector::<S, RIGHT, HALVES>(simd, window, outputs),
+                            _ => self.vector::<S, RIGHT, MASKED>(simd, window, outputs),
+                        }
                     };
-                    column += S::LANES;
+                    sums = simd.add(sums, pixels);
                 }
-            } else if pair && row + 1 < rows {
-                // Two short rows make a vector.
-                // SAFETY: as above, for two rows.
-                tame = unsafe {
-                    let places = [from, down * self.width];
-                    self.vector::<S, RIGHT, false>(simd, window, places, row * columns, columns, tame)
-                };
-                done = 2;
-            } else {
-                // SAFETY: as above, for the windows of the row.
-                tame = unsafe {
-                    self.vector::<S, RIGHT, true>(simd, window, [from, S::LANES], row * columns, columns, tame)
-                };
+                tame = simd.mul_add(sums, simd.splat(T::ZERO), tame);
+                row += if parts == MASKED || row + together > rows { 1 } else { together };
             }
-            if !is_zero(simd, tame) {
-                for row in row..row + done {
-                    self.scalar_row(window, down, RIGHT, row);
-                }
-            }
-            row += done;
+            first += rows;
+        }
+        if !is_zero(simd, tame) {
+            self.scalar_rows(window, down, RIGHT);
         }
     }
 
-    /// `LANES` outputs from `output` on, or, where they are masked, the `columns` of a row: the first half under the
-    /// windows from `corner` on, the second from `second` pixels farther. Adds zeros to `tame`, or NaN for pixels that
-    /// are not finite.
+    /// A vector of outputs: the largest under each window, and where. Answers sums of the pixels: finite, if all of these are.
     ///
     /// # Safety
     ///
-    /// The pixels under these windows, and the outputs, must be there.
+    /// The pixels under these windows, and the outputs, must be there: whole vectors, or what the masks let pass.
     #[inline(always)]
-    unsafe fn vector<S: Simd<T>, const RIGHT: usize, const MASKED: bool>(
+    unsafe fn vector<S: Simd<T>, const RIGHT: usize, const PARTS: usize>(
         &mut self,
         simd: S,
         window: [usize; 2],
-        [corner, second]: [usize; 2],
-        output: usize,
-        columns: usize,
-        mut tame: S::Vector,
+        Outputs { corners, plane, to, columns }: Outputs,
     ) -> S::Vector {
         let zero = simd.splat(T::ZERO);
         let under = RIGHT * columns;
         let masks =
             [under.min(S::LANES), under.saturating_sub(S::LANES).min(S::LANES)].map(|lanes| simd.mask(0..lanes));
-        let (mut largest, mut offsets) = (zero, zero);
+        let (mut largest, mut offsets, mut sums) = (zero, zero, zero);
         for i in 0..window[0] {
             for j in 0..window[1] {
-                let at = corner + i * self.width + j;
                 // Pairs of pixels: the second ones of those before, lest the last pair should end beyond its row.
-                let (start, odd) = if RIGHT == 2 && j > 0 { (at - 1, true) } else { (at, false) };
-                let pixels = self.pixels.as_ptr().wrapping_add(start);
+                let odd = RIGHT == 2 && j > 0;
+                let at = i * self.width + j - usize::from(odd);
+                let pixels = corners.map(|corner| self.pixels.as_ptr().wrapping_add(corner + at));
                 // SAFETY: the caller promises these pixels.
                 let next = unsafe {
-                    let first = load::<T, S, MASKED>(simd, pixels, masks[0]);
+                    let first = match PARTS {
+                        MASKED => simd.load_masked(pixels[0], masks[0]),
+                        QUARTERS => simd.load_pieces([pixels[0], pixels[1]]),
+                        _ => simd.load(pixels[0]),
+                    };
                     if RIGHT == 1 {
                         first
                     } else {
-                        let second = load::<T, S, MASKED>(simd, pixels.wrapping_add(second), masks[1]);
+                        let second = match PARTS {
+                            MASKED => simd.load_masked(pixels[1], masks[1]),
+                            QUARTERS => simd.load_pieces([pixels[2], pixels[3]]),
+                            _ => simd.load(pixels[1]),
+                        };
                         let (evens, odds) = simd.deinterleave(first, second);
                         if odd { odds } else { evens }
                     }
                 };
-                tame = simd.mul_add(next, zero, tame);
+                sums = simd.add(sums, next);
                 if (i, j) == (0, 0) {
                     largest = next;
                 } else {
@@ -175,53 +201,48 @@ impl<T: Scalar> MaxRows<'_, T> {
         // SAFETY: no vector has more lanes; the caller promises the outputs.
         unsafe {
             simd.store(offsets, bits.as_mut_ptr());
-            let y = self.y.as_mut_ptr().add(output);
-            if MASKED {
+            let y = self.y.as_mut_ptr().add(to);
+            if PARTS == MASKED {
                 simd.store_masked(largest, y, simd.mask(0..columns));
             } else {
                 simd.store(largest, y);
             }
         }
-        if MASKED {
-            let first = (self.first + corner) as u32;
-            for (lane, position) in self.positions[output..output + columns].iter_mut().enumerate() {
-                *position = first.wrapping_add((lane * RIGHT) as u32).wrapping_add(bits[lane].bits32());
-            }
-            return tame;
-        }
-        let positions = &mut self.positions[output..output + S::LANES];
-        for half in 0..2 {
-            let first = (self.first + corner + half * (second * RIGHT / 2)) as u32;
-            for lane in 0..S::LANES / 2 {
-                let lane_of = half * (S::LANES / 2) + lane;
-                positions[lane_of] = first.wrapping_add((lane * RIGHT) as u32).wrapping_add(bits[lane_of].bits32());
+        let (parts, len) = if PARTS == MASKED { (1, columns) } else { (PARTS, S::LANES / PARTS.max(1)) };
+        let positions = self.positions[to..to + parts * len].chunks_exact_mut(len);
+        for (part, (positions, bits)) in positions.zip(bits.chunks_exact(len)).enumerate() {
+            let corner = if RIGHT == 1 { corners[0] + part * len } else { corners[part] };
+            let first = (self.first + corner - plane) as u32;
+            for (lane, (position, bits)) in positions.iter_mut().zip(bits).enumerate() {
+                *position = first.wrapping_add((lane * RIGHT) as u32).wrapping_add(bits.bits32());
             }
         }
-        tame
+        sums
     }
 
     #[inline(always)]
     fn scalar_rows(mut self, window: [usize; 2], down: usize, right: usize) {
-        for row in 0..self.y.len() / self.columns(right) {
-            self.scalar_row(window, down, right, row);
+        let (columns, [pitch, per_plane]) = (self.columns(right), self.plane);
+        for row in 0..self.y.len() / columns {
+            let from = row % per_plane * down * self.width;
+            self.scalar_row(window, right, [row / per_plane * pitch, from], row * columns);
         }
     }
 
     /// One row by the definition.
     #[inline(always)]
-    fn scalar_row(&mut self, window: [usize; 2], down: usize, right: usize, row: usize) {
-        let columns = self.columns(right);
-        for column in 0..columns {
-            let corner = row * down * self.width + column * right;
-            // fits: a plane has at most 2^32 pixels
-            let mut largest = (self.pixels[corner], (self.first + corner) as u32);
+    fn scalar_row(&mut self, window: [usize; 2], right: usize, [plane, from]: [usize; 2], to: usize) {
+        let position = |at: usize| (self.first + at) as u32; // fits: a plane has at most 2^32 pixels
+        for column in 0..self.columns(right) {
+            let corner = from + column * right;
+            let mut largest = (self.pixels[plane + corner], position(corner));
             for i in 0..window[0] {
                 for j in 0..window[1] {
                     let at = corner + i * self.width + j;
-                    largest = greater(largest, (self.pixels[at], (self.first + at) as u32));
+                    largest = greater(largest, (self.pixels[plane + at], position(at)));
                 }
             }
-            (self.y[row * columns + column], self.positions[row * columns + column]) = largest;
+            (self.y[to + column], self.positions[to + column]) = largest;
         }
     }
 }

@@ -60,6 +60,8 @@ fn networks() -> Vec<(Sequential, bool)> {
     networks.push((finish(builder([2, 14, 14]).conv2d(4, 3).max_pool2d(2).stride(1)), false));
     networks.push((finish(builder([2, 14, 14]).conv2d(4, 3).max_pool2d(2).max_pool2d(2)), true));
     networks.push((finish(builder([2, 14, 14]).max_pool2d(2).conv2d(4, 3)), false));
+    // in use, its samples do not meet
+    networks.push((finish(builder([2, 9, 9]).conv2d(4, 3).batch_norm2d().max_pool2d(2).batch_norm2d()), false));
     networks
 }
 

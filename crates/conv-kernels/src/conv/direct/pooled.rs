@@ -12,7 +12,7 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayViewMut2, ArrayViewMut3};
+use ndarray::{ArrayViewMut2, ArrayViewMut3, s};
 
 use super::{Direct, Strip, blocks, section};
 use crate::conv::{channel_unit, pass_lanes};
@@ -21,7 +21,7 @@ use crate::simd::Isa;
 use crate::simd::channels::sums_len;
 use crate::simd::pool::MaxRows;
 use crate::simd::tiles::even_parts;
-use crate::threads::{Cell, Cuts, grid, run_at, view3};
+use crate::threads::{Cell, Cuts, grid, view3};
 use crate::{Epilogue, Pool2dShape, Scalar};
 
 /// Where the pooled maps go: `y` and `positions (images, channels, pixels)`.
@@ -43,22 +43,27 @@ struct Part<'a, T> {
 
 impl<T: Scalar> Part<'_, T> {
     /// Pools some rows of some feature maps of an image: `maps (channels, pixels)`, from this place on.
-    fn pool(&mut self, [image, channel, row]: [usize; 3], maps: &ArrayViewMut2<'_, T>) {
+    fn pool(&mut self, [image, channel, row]: [usize; 3], mut maps: ArrayViewMut2<'_, T>) {
         let ([_, width], [_, columns]) = (self.shape.input(), self.shape.output());
-        let first = row / 2 * columns - self.start[2];
-        let outputs = first..first + maps.ncols() / width / 2 * columns;
-        for (map, channel) in maps.outer_iter().zip(channel - self.start[1]..) {
-            let at = [image - self.start[0], channel];
-            let op = MaxRows {
-                pixels: map.to_slice().expect("rows of a map are contiguous"),
-                width,
-                window: self.shape.window(),
-                stride: self.shape.stride(),
-                first: row * width,
-                y: &mut run_at(&mut self.y, at)[outputs.clone()],
-                positions: &mut run_at(&mut self.positions, at)[outputs.clone()],
-            };
-            T::run(self.isa, op);
+        let (first, rows) = (row / 2 * columns - self.start[2], maps.ncols() / width / 2);
+        let (image, channel) = (image - self.start[0], channel - self.start[1]);
+        let part = s![image, channel..channel + maps.nrows(), first..first + rows * columns];
+        let (mut y, mut positions) = (self.y.slice_mut(part), self.positions.slice_mut(part));
+        let (pitch, shape, isa) = (maps.ncols(), self.shape, self.isa);
+        let max_rows = |pixels: &[T], y: &mut [T], positions: &mut [u32]| {
+            let (window, stride, plane, first) = (shape.window(), shape.stride(), [pitch, rows], row * width);
+            T::run(isa, MaxRows { pixels, width, plane, window, stride, first, y, positions });
+        };
+        // Whole maps follow each other without a gap.
+        if let (Some(maps), Some(y), Some(positions)) =
+            (maps.as_slice_mut(), y.as_slice_mut(), positions.as_slice_mut())
+        {
+            return max_rows(maps, y, positions);
+        }
+        for (map, (y, positions)) in maps.outer_iter().zip(y.outer_iter_mut().zip(positions.outer_iter_mut())) {
+            const CONTIGUOUS: &str = "rows of a map are contiguous";
+            let (y, positions) = (y.into_slice().expect(CONTIGUOUS), positions.into_slice().expect(CONTIGUOUS));
+            max_rows(map.to_slice().expect(CONTIGUOUS), y, positions);
         }
     }
 }
@@ -120,7 +125,7 @@ impl Direct<'_> {
                 let mut maps = maps_in(maps, block.len(), strip.rows.len() * width);
                 let buffers = [&mut *joined, &mut *unfinished];
                 self.forward_block(underlays, packed, &strip.rows, block, epilogue, maps.view_mut(), buffers);
-                part.pool(place, &maps);
+                part.pool(place, maps);
             }
         });
     }
@@ -143,7 +148,7 @@ impl Direct<'_> {
                     let block = first..strip.channels.end.min(first + vectors);
                     let mut maps = maps_in(maps, block.len(), 2 * piece.len() * width);
                     self.forward_piece(underlays, packed, block, epilogue, maps.view_mut(), sums);
-                    part.pool([strip.image, first, strip.rows.start + 2 * piece.start], &maps);
+                    part.pool([strip.image, first, strip.rows.start + 2 * piece.start], maps);
                 }
             }
         });
