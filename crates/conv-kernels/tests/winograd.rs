@@ -13,7 +13,7 @@ fn plan<T: Scalar>(shape: Conv2dShape, algorithm: Algorithm) -> Conv2dPlan<T> {
 }
 
 fn those_for(shape: &Conv2dShape) -> impl Iterator<Item = Algorithm> {
-    BOTH.into_iter().take(if shape.kernel() == [3, 3] { 2 } else { 1 })
+    BOTH.into_iter().take(if shape.kernel() == [3, 3] && shape.stride() == [1, 1] { 2 } else { 1 })
 }
 
 /// With 3x3 kernels.
@@ -31,6 +31,18 @@ fn of_kernel(
 ) -> Conv2dShape {
     let builder = Conv2dShape::builder(inputs, outputs, input, [size; 2]).padding(padding).groups(groups);
     builder.dilation(dilation).build().unwrap()
+}
+
+/// With kernels that slide by two.
+fn by_two(
+    size: usize,
+    [inputs, outputs]: [usize; 2],
+    input: [usize; 2],
+    padding: Padding,
+    groups: usize,
+) -> Conv2dShape {
+    let builder = Conv2dShape::builder(inputs, outputs, input, [size; 2]).padding(padding).groups(groups);
+    builder.stride([2, 2]).build().unwrap()
 }
 
 /// Maps smaller than a tile and wider than a band, bands over several images, parts of channels, groups, all paddings.
@@ -57,6 +69,13 @@ fn problems() -> Vec<Problem> {
         (of_kernel(3, [1, 4], [4, 6], [6, 300], Padding::from(1), 2), 2),
         (of_kernel(5, [2, 3], [9, 18], [15, 14], Padding::from(3), 1), 2),
         (of_kernel(3, [9, 9], [2, 3], [4, 5], Padding::from(9), 1), 2), // steps larger than the image
+        (by_two(3, [1, 1], [3, 3], Padding::NONE, 1), 1),
+        (by_two(3, [16, 20], [12, 14], Padding::from(1), 1), 9),
+        (by_two(3, [20, 40], [15, 9], Padding { top: 2, bottom: 3, left: 0, right: 5 }, 1), 3),
+        (by_two(3, [6, 12], [5, 803], Padding::from(1), 2), 1),
+        (by_two(5, [1, 2], [5, 7], Padding::NONE, 1), 2),
+        (by_two(5, [18, 33], [30, 21], Padding::from(2), 1), 4),
+        (by_two(5, [10, 6], [13, 40], Padding { top: 1, bottom: 0, left: 4, right: 3 }, 2), 2),
     ]
     .into_iter()
     .map(|(shape, batch)| Problem::new(shape, batch))
@@ -100,15 +119,22 @@ fn errors<T: Scalar>(problem: Problem, algorithm: Algorithm) -> [f64; 3] {
 /// The bounds of the module's documentation, where no number is larger than 1, and as much for the definition: its
 /// errors count where there is no wider type to compute it in.
 fn stay_within_their_bound<T: Scalar>() {
-    // Algorithm, kernel, κ of the outputs and of the weight gradient, roundings in the transforms.
-    let filters = [(BOTH[0], 3, 64.0, 36.0, 12.0), (BOTH[1], 3, 877.0, 1248.0, 24.0), (BOTH[0], 5, 144.0, 36.0, 14.0)];
-    for (channels, (algorithm, kernel, outputs, weights, roundings)) in
+    // Algorithm, kernel, stride, κ of the outputs and of the weight gradient, roundings in the transforms.
+    let filters = [
+        (BOTH[0], 3, 1, 64.0, 36.0, 12.0),
+        (BOTH[1], 3, 1, 877.0, 1248.0, 24.0),
+        (BOTH[0], 5, 1, 144.0, 36.0, 14.0),
+        (BOTH[0], 3, 2, 25.0, 16.0, 12.0),
+        (BOTH[0], 5, 2, 144.0, 36.0, 14.0),
+    ];
+    for (channels, (algorithm, kernel, stride, outputs, weights, roundings)) in
         [1, 2, 3, 7, 16, 64, 150, 256].into_iter().flat_map(|channels| filters.map(|filter| (channels, filter)))
     {
-        let shape = of_kernel(kernel, [1, 1], [channels; 2], [5, 6], Padding::from(kernel / 2), 1);
+        let builder = Conv2dShape::builder(channels, channels, [5, 6], [kernel; 2]).padding(kernel / 2);
+        let shape = builder.stride([stride; 2]).build().unwrap();
         let (u, batch, taps) = (T::epsilon().as_f64() / 2.0, 3, (kernel * kernel) as f64);
         let side = if algorithm == Algorithm::Winograd4 { 4 } else { 2 };
-        let tiles = (batch * 5usize.div_ceil(side) * 6usize.div_ceil(side)) as f64;
+        let tiles = (batch * 5usize.div_ceil(stride * side) * 6usize.div_ceil(stride * side)) as f64;
         let [y, dx, dweight] = errors::<T>(Problem::new(shape, batch), algorithm);
         let bound = |terms: f64, enlarged: f64| (terms + roundings) * u * enlarged * terms;
         let definition = |terms: f64| terms * f64::EPSILON * terms;
@@ -150,10 +176,11 @@ fn errors_are_as_small_as_elsewhere() {
 }
 
 /// Problems that are cut into images, into rows, and into channels.
-fn large_problems() -> [Problem; 5] {
+fn large_problems() -> [Problem; 6] {
     [
         Problem::new(of_kernel(5, [1, 1], [24, 40], [20, 21], Padding::from(2), 1), 5),
         Problem::new(of_kernel(3, [2, 2], [64, 40], [21, 22], Padding::from(2), 1), 4),
+        Problem::new(by_two(3, [32, 40], [45, 42], Padding::from(1), 1), 3),
         Problem::new(shape([48, 50], [20, 22], Padding::from(1), 1), 9),
         Problem::new(shape([20, 30], [70, 61], Padding::from(1), 1), 1),
         Problem::new(shape([130, 150], [7, 7], Padding::from(1), 1), 2),
@@ -252,6 +279,9 @@ fn nan_stays_in_the_tiles_that_see_it() {
 fn a_plan_says_what_it_can_do() {
     let conv = Conv2dShape::builder;
     let strided = conv(8, 8, [9, 9], [3, 3]).stride([2, 1]).build().unwrap();
+    let [forward, input_gradient, weight_gradient] =
+        plan::<f32>(by_two(3, [8, 8], [9, 9], Padding::from(1), 1), Algorithm::Winograd).algorithms();
+    assert!([forward, weight_gradient] == [Algorithm::Winograd; 2] && input_gradient != Algorithm::Winograd);
     for algorithm in BOTH {
         let refused = Conv2dPlan::<f32>::new(strided, &Options::default().force(algorithm)).unwrap_err();
         assert!(matches!(refused, KernelError::NotApplicable { .. }), "{refused}");

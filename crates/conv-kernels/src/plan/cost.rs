@@ -40,6 +40,9 @@ const LONELY_TAP: f64 = 1.4;
 /// One point of a tile in the transforms of a vector of channels, for each lane: turning a vector takes as many steps.
 const WINOGRAD_TRANSFORM: f64 = 0.19;
 
+/// How much more the larger windows of strided tiles take.
+const WINOGRAD_STRIDED: f64 = 1.15;
+
 /// Moving a pixel into a border of zeros; apart from its neighbours, where the overlay slides by more than one.
 const COPY: f64 = 0.4;
 const COPY_STRIDED: f64 = 1.5;
@@ -241,7 +244,8 @@ impl<'a> Costs<'a> {
             (1.1 * (wide_blocks * wide + thin_blocks * Self::thin_tile(thin, depth) / thin as f64), 1.0)
         };
         let transforms = transforms * ((read + written) * self.lanes) as f64 * WINOGRAD_TRANSFORM;
-        groups * (tiles[0] * tiles[1] * tile.points()) as f64 * (products + transforms)
+        let turning = if tile.stride() > 1 { WINOGRAD_STRIDED } else { 1.0 };
+        groups * (tiles[0] * tiles[1] * tile.points()) as f64 * (products + transforms) * turning
     }
 
     /// The products, and what each plane costs: more where it is copied. The input gradient sweeps over its border too.

@@ -13,7 +13,7 @@ mod pixels;
 mod product;
 mod squares;
 
-use filters::{F2x3, F2x5, F4x3, Filter};
+use filters::{F2x3, F2x3By2, F2x5, F2x5By2, F4x3, Filter};
 pub(crate) use gradient::{GradientProduct, KernelGradient};
 pub(crate) use kernel::KernelTransform;
 pub(crate) use output::OutputTransform;
@@ -29,23 +29,40 @@ pub(crate) enum Tile {
     F4x3,
     /// F(2x2, 5x5) in pieces: 2x2 outputs of a 5x5 kernel, from 6x6 inputs.
     F2x5,
+    /// 2x2 outputs of a 3x3 kernel that slides by two, in pieces, from 5x5 inputs.
+    F2x3By2,
+    /// 2x2 outputs of a 5x5 kernel that slides by two, in pieces, from 7x7 inputs.
+    F2x5By2,
 }
 
 impl Tile {
     /// Rows, and columns, of the kernels.
     pub(crate) const fn kernel(self) -> usize {
         match self {
-            Self::F2x3 | Self::F4x3 => 3,
-            Self::F2x5 => 5,
+            Self::F2x3 | Self::F4x3 | Self::F2x3By2 => 3,
+            Self::F2x5 | Self::F2x5By2 => 5,
+        }
+    }
+
+    /// By how much they slide.
+    pub(crate) const fn stride(self) -> usize {
+        match self {
+            Self::F2x3By2 | Self::F2x5By2 => 2,
+            Self::F2x3 | Self::F4x3 | Self::F2x5 => 1,
         }
     }
 
     /// Outputs along one side.
     pub(crate) const fn side(self) -> usize {
         match self {
-            Self::F2x3 | Self::F2x5 => 2,
             Self::F4x3 => 4,
+            _ => 2,
         }
+    }
+
+    /// From one tile's first input to the next's, and how many more inputs a tile has.
+    pub(crate) const fn reach(self) -> (usize, usize) {
+        (self.side() * self.stride(), self.kernel() - self.stride())
     }
 
     /// Products of a tile in one channel, each at a point of its own.
@@ -53,7 +70,8 @@ impl Tile {
         match self {
             Self::F2x3 => 4 * 4,
             Self::F4x3 => 6 * 6,
-            Self::F2x5 => 7 * 7,
+            Self::F2x5 | Self::F2x5By2 => 7 * 7,
+            Self::F2x3By2 => 5 * 5,
         }
     }
 }
@@ -65,6 +83,8 @@ macro_rules! with_filter {
             Tile::F2x3 => $self.$method::<$set, F2x3, 3, 4, 2, 4>($($argument),*),
             Tile::F4x3 => $self.$method::<$set, F4x3, 3, 6, 4, 6>($($argument),*),
             Tile::F2x5 => $self.$method::<$set, F2x5, 5, 6, 2, 7>($($argument),*),
+            Tile::F2x3By2 => $self.$method::<$set, F2x3By2, 3, 5, 2, 5>($($argument),*),
+            Tile::F2x5By2 => $self.$method::<$set, F2x5By2, 5, 7, 2, 7>($($argument),*),
         }
     };
 }

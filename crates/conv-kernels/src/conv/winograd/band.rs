@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::layout::Layout;
-use crate::Conv2dShape;
 use crate::conv::groups_within;
 use crate::simd::winograd::Seen;
+use crate::{Conv2dShape, Padding};
 
 /// Some tiles: rows of them, counted through the planes of the images of a cell, and columns.
 pub(super) struct Band {
@@ -57,12 +57,14 @@ impl Band {
 
     /// The lines and the columns of a part.
     pub(super) fn windows(&self, layout: &Layout, shape: &Conv2dShape, part: &Part, seen: Seen) -> [Window; 2] {
-        let side = layout.tile.side();
-        let (beyond, [height, width], padding) = match seen {
-            Seen::Input => (layout.tile.kernel() - 1, shape.input(), shape.padding()),
-            Seen::Gradient => (0, shape.output(), crate::Padding::NONE),
+        let (step, beyond, [height, width], padding) = match seen {
+            Seen::Input => {
+                let (step, beyond) = layout.tile.reach();
+                (step, beyond, shape.input(), shape.padding())
+            }
+            Seen::Gradient => (layout.tile.side(), 0, shape.output(), Padding::NONE),
         };
-        let tiles = |tiles: &Range<usize>| tiles.start * side..tiles.end * side + beyond;
+        let tiles = |tiles: &Range<usize>| tiles.start * step..tiles.end * step + beyond;
         let ([down, across], columns) = (layout.steps, tiles(&self.columns));
         // Columns of all steps lie side by side.
         let columns = columns.start * across..columns.end * across;

@@ -147,9 +147,9 @@ impl Layout {
 
     /// Room for turning what a band sees.
     fn turned_len<T: Scalar>(&self) -> usize {
-        let (side, beyond) = (self.tile.side(), self.tile.kernel() - 1);
-        let lines = self.band_rows.min(self.rows) * side + beyond;
-        let window = [lines, (self.band_columns * side + beyond) * self.steps[1]];
+        let (step, beyond) = self.tile.reach();
+        let lines = self.band_rows.min(self.rows) * step + beyond;
+        let window = [lines, (self.band_columns * step + beyond) * self.steps[1]];
         PixelTransform::<T>::turned_len(window, self.lanes)
     }
 

@@ -5,7 +5,7 @@ use ndarray::{ArrayViewMut2, s};
 use super::super::tiles::{even_parts, wide_rows, with_rows};
 use super::kernel::TOGETHER;
 use super::squares::from_lanes;
-use super::{F2x3, F2x5, F4x3, Filter, Tile, with_filter};
+use super::{F2x3, F2x3By2, F2x5, F2x5By2, F4x3, Filter, Tile, with_filter};
 use crate::Scalar;
 use crate::simd::{Op, Simd};
 

@@ -1,7 +1,7 @@
 //! `U`: kernels, transformed.
 
 use super::squares::{lanes_len, to_lanes};
-use super::{F2x3, F2x5, F4x3, Filter, Tile, in_two_dimensions, with_filter};
+use super::{F2x3, F2x3By2, F2x5, F2x5By2, F4x3, Filter, Tile, in_two_dimensions, with_filter};
 use crate::Scalar;
 use crate::simd::{Op, Simd};
 

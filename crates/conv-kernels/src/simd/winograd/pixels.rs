@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::squares::{lanes_len, to_lanes};
-use super::{F2x3, F2x5, F4x3, Filter, Tile, with_filter};
+use super::{F2x3, F2x3By2, F2x5, F2x5By2, F4x3, Filter, Tile, with_filter};
 use crate::Scalar;
 use crate::simd::{MAX_VECTOR, Op, Simd};
 
@@ -69,6 +69,9 @@ impl<T: Scalar> Op<T> for PixelTransform<'_, T> {
 
 /// One dimension of what is done to `L` pixels in a row.
 trait Transform<const L: usize, const N: usize> {
+    /// From one tile's first to the next's.
+    const STEP: usize;
+
     fn apply<T: Scalar, S: Simd<T>>(simd: S, pixels: [S::Vector; L]) -> [S::Vector; N];
 }
 
@@ -81,6 +84,8 @@ struct OfGradient<F, const K: usize, const L: usize>(PhantomData<F>);
 impl<F: Filter<K, L, M, N>, const K: usize, const L: usize, const M: usize, const N: usize> Transform<L, N>
     for OfInput<F, K, M>
 {
+    const STEP: usize = M * F::STRIDE;
+
     #[inline(always)]
     fn apply<T: Scalar, S: Simd<T>>(simd: S, pixels: [S::Vector; L]) -> [S::Vector; N] {
         F::input::<T, S>(simd, pixels)
@@ -90,6 +95,8 @@ impl<F: Filter<K, L, M, N>, const K: usize, const L: usize, const M: usize, cons
 impl<F: Filter<K, L, M, N>, const K: usize, const L: usize, const M: usize, const N: usize> Transform<M, N>
     for OfGradient<F, K, L>
 {
+    const STEP: usize = M;
+
     #[inline(always)]
     fn apply<T: Scalar, S: Simd<T>>(simd: S, pixels: [S::Vector; M]) -> [S::Vector; N] {
         F::output_gradient::<T, S>(simd, pixels)
@@ -110,15 +117,15 @@ impl<T: Scalar> PixelTransform<'_, T> {
         let step = self.step;
         for (row, phase) in (0..self.tiles[0] * step).map(|row| (row / step, row % step)) {
             match self.seen {
-                Seen::Input => self.row::<S, OfInput<F, K, M>, L, M, N>(simd, row, phase),
-                Seen::Gradient => self.row::<S, OfGradient<F, K, L>, M, M, N>(simd, row, phase),
+                Seen::Input => self.row::<S, OfInput<F, K, M>, L, N>(simd, row, phase),
+                Seen::Gradient => self.row::<S, OfGradient<F, K, L>, M, N>(simd, row, phase),
             }
         }
     }
 
-    /// Along a row of tiles: neighbours share the last columns of pixels, transformed, that the next is not `M` beyond.
+    /// Along a row of tiles: neighbours share some columns of pixels, transformed.
     #[inline(always)]
-    fn row<S: Simd<T>, F: Transform<L, N>, const L: usize, const M: usize, const N: usize>(
+    fn row<S: Simd<T>, F: Transform<L, N>, const L: usize, const N: usize>(
         &mut self,
         simd: S,
         row: usize,
@@ -128,21 +135,21 @@ impl<T: Scalar> PixelTransform<'_, T> {
         let zeros = [T::ZERO; MAX_VECTOR];
         let mut places = [(zeros.as_ptr(), 0); L];
         for (index, place) in places.iter_mut().enumerate() {
-            let line = (row * M + index).wrapping_sub(self.border[0]);
+            let line = (row * F::STEP + index).wrapping_sub(self.border[0]);
             if line < self.window[0] {
                 *place = (self.turned[line * self.window[1] * S::LANES..].as_ptr(), S::LANES);
             }
         }
         let mut seen = [[simd.splat(T::ZERO); N]; L];
-        for index in 0..L - M {
-            seen[M + index] = self.column::<S, F, L, N>(simd, &places, index * self.step + phase);
+        for index in 0..L - F::STEP {
+            seen[F::STEP + index] = self.column::<S, F, L, N>(simd, &places, index * self.step + phase);
         }
         for tile in 0..self.tiles[1] {
-            for index in 0..L - M {
-                seen[index] = seen[M + index];
+            for index in 0..L - F::STEP {
+                seen[index] = seen[F::STEP + index];
             }
-            for index in L - M..L {
-                seen[index] = self.column::<S, F, L, N>(simd, &places, (tile * M + index) * self.step + phase);
+            for index in L - F::STEP..L {
+                seen[index] = self.column::<S, F, L, N>(simd, &places, (tile * F::STEP + index) * self.step + phase);
             }
             let first = (row * self.step + phase) * self.tiles[1] + tile;
             let to = self.transformed[first * S::LANES..].as_mut_ptr();
