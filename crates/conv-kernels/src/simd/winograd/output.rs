@@ -46,6 +46,7 @@ impl<T: Scalar> Op<T> for OutputTransform<'_, T> {
         assert!(self.window[0] <= rows * side && self.window[1] <= columns * side, "all pixels are in tiles");
         assert!(self.maps.nrows() <= self.width && self.width.is_multiple_of(S::LANES), "whole vectors for all maps");
         for first in (0..self.maps.nrows()).step_by(S::LANES) {
+            self.prefetch(simd, first);
             with_filter!(self.tile, self.transform::<S>(simd, first));
             self.turn(simd, first);
         }
@@ -57,6 +58,19 @@ impl<T: Scalar> OutputTransform<'_, T> {
     pub(crate) const fn pixels_len(tile: Tile, [rows, columns]: [usize; 2], lanes: usize) -> usize {
         let side = tile.side();
         rows * side * columns * side * lanes + lanes_len(0, lanes)
+    }
+
+    /// Asks for the maps of these channels: they come while the pixels are transformed.
+    #[inline(always)]
+    fn prefetch<S: Simd<T>>(&mut self, simd: S, first: usize) {
+        let ([lines, width], pitch) = (self.window, self.maps.strides()[0]);
+        let (runs, len) = if width == self.line_pitch { (1, lines * width) } else { (lines, width) };
+        for map in first..self.maps.nrows().min(first + S::LANES) {
+            let map = self.maps.as_mut_ptr().wrapping_offset(map as isize * pitch).wrapping_add(self.first);
+            for (run, pixel) in (0..runs).flat_map(|run| (0..len).step_by(S::LANES).map(move |pixel| (run, pixel))) {
+                simd.prefetch(map.wrapping_add(run * self.line_pitch + pixel));
+            }
+        }
     }
 
     /// The vector of output channels from `first` on.

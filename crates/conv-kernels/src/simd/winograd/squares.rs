@@ -8,6 +8,9 @@ use ndarray::ArrayViewMut2;
 use super::super::{MAX_VECTOR, Simd};
 use crate::Scalar;
 
+/// How many squares ahead pixels are asked for.
+const AHEAD: usize = 2;
+
 /// Room that [`to_lanes`] needs for so many columns.
 pub(super) const fn lanes_len(columns: usize, lanes: usize) -> usize {
     (if columns > lanes { columns } else { lanes }) * lanes
@@ -31,6 +34,10 @@ pub(super) fn to_lanes<T: Scalar, S: Simd<T>>(
     for first in (0..columns).step_by(S::LANES) {
         let first = first.min(columns.saturating_sub(S::LANES));
         let to = to[first * S::LANES..].as_mut_ptr();
+        // So many rows are more than CPUs follow by themselves.
+        for row in 0..rows {
+            simd.prefetch_read(from.as_ptr().wrapping_add(row * pitch + first + AHEAD * S::LANES));
+        }
         if rows == S::LANES && readable {
             // SAFETY: `LANES` elements from `first` on can be read in all rows, and there is room for a square.
             unsafe { simd.transpose(from.as_ptr().add(first), pitch, to, S::LANES) };
