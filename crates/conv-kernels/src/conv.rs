@@ -98,6 +98,11 @@ impl Partials {
         Self::new::<T>(shape, batch, blocks, cell_len, [shape.out_channels(), shape.taps()])
     }
 
+    /// The same with rows cut at multiples of `unit`.
+    pub(crate) fn cut_at(self, unit: usize) -> Self {
+        Self { unit, ..self }
+    }
+
     /// Elements of all partial gradients.
     fn len(&self) -> usize {
         self.lanes * self.rows[0] * self.rows[1]

@@ -73,7 +73,7 @@ fn cells<T: Scalar>(isa: Isa, alpha: T, a: ArrayView2<'_, T>, b: ArrayView2<'_, 
         let [top, left, _] = cell.start;
         let rows = a.slice(s![top..top + c.nrows(), ..]);
         let columns = b.slice(s![.., left..left + c.ncols()]);
-        T::product(isa, alpha, rows, columns.insert_axis(Axis(0)), beta, c.insert_axis(Axis(0)));
+        T::product(isa, alpha, rows, columns.insert_axis(Axis(0)), beta, None, c.insert_axis(Axis(0)));
     });
 }
 
@@ -91,13 +91,15 @@ fn cuts(m: usize, k: usize, n: usize) -> Cuts {
     COLUMNS_UNITS.into_iter().map(cuts).find(enough).unwrap_or_else(|| cuts(COLUMNS_UNITS[3]))
 }
 
-/// `C ← α A B + β C` for each of several B and C on the calling thread, with the vectors of a fast set.
+/// `C ← α A B + β C` for each of several B and C on the calling thread, with the vectors of a fast set; and then the bias,
+/// one number a row of C.
 pub(crate) fn serial<T: Scalar>(
     isa: Isa,
     alpha: T,
     a: ArrayView2<'_, T>,
     b: ArrayView3<'_, T>,
     beta: T,
+    bias: Option<&[T]>,
     mut c: ArrayViewMut3<'_, T>,
 ) {
     let add = beta != T::ZERO;
@@ -107,14 +109,25 @@ pub(crate) fn serial<T: Scalar>(
     let alone = |b: &ArrayView3<'_, T>, c: &ArrayViewMut3<'_, T>| {
         along_columns(isa.lanes::<T>(), &a, &b.index_axis(Axis(0), 0), &c.index_axis(Axis(0), 0))
     };
-    let (a, b, c) = if b.len_of(Axis(0)) == 1 && alone(&b, &c) {
-        let c = c.permuted_axes([0, 2, 1]);
-        (b.index_axis_move(Axis(0), 0).reversed_axes(), a.reversed_axes().insert_axis(Axis(0)), c)
-    } else {
-        (a, b, c)
+    let run = |a: ArrayView2<'_, T>, b: ArrayView3<'_, T>, bias, c: ArrayViewMut3<'_, T>| {
+        let len = scratch_len(isa, &a, b.len_of(Axis(0)) * b.len_of(Axis(2)));
+        T::with_scratch(len, |scratch| T::run(isa, Product { alpha, a, b, add, bias, c, scratch }));
     };
-    let len = scratch_len(isa, &a, b.len_of(Axis(0)) * b.len_of(Axis(2)));
-    T::with_scratch(len, |scratch| T::run(isa, Product { alpha, a, b, add, c, scratch }));
+    if b.len_of(Axis(0)) > 1 || !alone(&b, &c) {
+        return run(a, b, bias, c);
+    }
+    let (a, b) = (b.index_axis_move(Axis(0), 0).reversed_axes(), a.reversed_axes().insert_axis(Axis(0)));
+    run(a, b, None, c.view_mut().permuted_axes([0, 2, 1]));
+    add_bias(bias, c);
+}
+
+/// `C ← C + b`, one number a row.
+pub(crate) fn add_bias<T: Scalar>(bias: Option<&[T]>, mut c: ArrayViewMut3<'_, T>) {
+    for mut c in c.outer_iter_mut() {
+        for (mut row, &b) in c.rows_mut().into_iter().zip(bias.unwrap_or_default()) {
+            row.mapv_inplace(|c| c + b);
+        }
+    }
 }
 
 /// Whether vectors should rather lie along the columns of C, as rows of `Cᵀ = Bᵀ Aᵀ`: by a rough count of cycles.

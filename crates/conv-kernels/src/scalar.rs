@@ -72,8 +72,8 @@ pub trait Scalar: Element + NdFloat {
     #[must_use]
     fn as_f64(self) -> f64;
 
-    /// `C ← α A B + β C` for each of several B and C, on the calling thread; [`gemm`](crate::gemm()) is the checked,
-    /// parallel one.
+    /// `C ← α A B + β C` for each of several B and C, and then the bias, one number a row of C, on the calling thread;
+    /// [`gemm`](crate::gemm()) is the checked, parallel one.
     #[doc(hidden)]
     fn product(
         isa: Isa,
@@ -81,6 +81,7 @@ pub trait Scalar: Element + NdFloat {
         a: ArrayView2<'_, Self>,
         b: ArrayView3<'_, Self>,
         beta: Self,
+        bias: Option<&[Self]>,
         c: ArrayViewMut3<'_, Self>,
     );
 
@@ -153,14 +154,16 @@ macro_rules! float {
                 a: ArrayView2<'_, Self>,
                 b: ArrayView3<'_, Self>,
                 beta: Self,
+                bias: Option<&[Self]>,
                 mut c: ArrayViewMut3<'_, Self>,
             ) {
                 if isa.is_fast() {
-                    return gemm::serial(isa, alpha, a, b, beta, c);
+                    return gemm::serial(isa, alpha, a, b, beta, bias, c);
                 }
                 for (b, c) in b.outer_iter().zip(c.outer_iter_mut()) {
                     $product(alpha, a, b, beta, c);
                 }
+                gemm::add_bias(bias, c);
             }
             fn convolution(plan: &Conv2dPlan<Self>, batch: usize, pass: Pass<'_, Self>, scratch: &mut Scratch<Self>) {
                 plan.run(batch, pass, scratch);

@@ -152,10 +152,11 @@ impl<'a> Product<'a> {
                     let columns = self.columns_of(x, group, &shifted, scratch);
                     let first = group * maps + within.start;
                     let overlays = self.overlays(weight, first..group * maps + within.end);
+                    let bias = epilogue.bias.map(|bias| &bias[first..first + within.len()]);
                     let first = first - first_map;
                     let mut y = y.slice_mut(s![images.clone(), first..first + within.len(), pixels.clone()]);
-                    T::product(self.isa, T::one(), overlays, columns, T::ZERO, y.view_mut());
-                    finish(epilogue, &mut y, first_map + first);
+                    T::product(self.isa, T::one(), overlays, columns, T::ZERO, bias, y.view_mut());
+                    finish(Epilogue { bias: None, ..epilogue }, &mut y, first_map + first);
                 }
             }
         });
@@ -185,13 +186,13 @@ impl<'a> Product<'a> {
                     let first = group * depth + within.start - first_channel;
                     let mut dx = dx.slice_mut(s![images.clone(), first..first + within.len(), ..]);
                     if self.pointwise {
-                        T::product(self.isa, T::one(), overlays, dy, T::ZERO, dx);
+                        T::product(self.isa, T::one(), overlays, dy, T::ZERO, None, dx);
                         continue;
                     }
                     let rows = overlays.nrows();
                     let columns = &mut scratch[..rows * images.len() * pixels.len()];
                     let target = by_image_mut(rows, images.len(), columns);
-                    T::product(self.isa, T::one(), overlays, dy, T::ZERO, target);
+                    T::product(self.isa, T::one(), overlays, dy, T::ZERO, None, target);
                     let columns = by_image(rows, images.len(), columns);
                     for (columns, mut dx) in columns.outer_iter().zip(dx.outer_iter_mut()) {
                         let image = dx.as_slice_mut().expect("whole channels of one image are contiguous");
@@ -219,7 +220,7 @@ impl<'a> Product<'a> {
                     let dy = side_by_side(self.gradients_of(dy, of_cell, &block), gradients);
                     let (columns, partial) = (columns.reversed_axes(), partial.slice_mut(s![rows, ..]));
                     let (columns, partial) = (columns.insert_axis(Axis(0)), partial.insert_axis(Axis(0)));
-                    T::product(self.isa, T::one(), dy, columns, T::one(), partial);
+                    T::product(self.isa, T::one(), dy, columns, T::one(), None, partial);
                 }
             }
         });

@@ -1,5 +1,5 @@
-//! Winograd's minimal filtering for 3x3 kernels: [`Algorithm::Winograd`](crate::Algorithm::Winograd), of tiles of 2x2
-//! outputs, and [`Algorithm::Winograd4`](crate::Algorithm::Winograd4), of 4x4.
+//! Winograd's minimal filtering: [`Algorithm::Winograd`](crate::Algorithm::Winograd), by tiles of 2x2 outputs of 3x3 or
+//! 5x5 kernels, and [`Algorithm::Winograd4`](crate::Algorithm::Winograd4), by tiles of 4x4 of 3x3 kernels.
 //!
 //! Four neighbouring outputs of a 3x3 kernel see 4x4 inputs. The definition makes 36 products of them; 16 are enough,
 //! if inputs and kernels are transformed first:
@@ -13,15 +13,20 @@
 //!         for each o, t                                 y[o, t] = σ(Aᵀ M[·, o, t] A + b[o])   2x2 pixels
 //! ```
 //!
+//! The weight gradient goes the same way backwards: [`gradient`].
+//!
 //! Vectors lie along the channels everywhere, so the size of an image does not matter. Bands are so small that `V` and
 //! the `M` of a part about fit the second cache, but not so small that `U`, which passes by once a band, holds them up.
 //! Each `M[p, o, t]` is one chain of multiply-adds through the input channels.
 //!
-//! Tiles of 4x4 outputs have 6x6 inputs: 36 points, for 144 products by the definition.
+//! A tile of 2x2 outputs of a 5x5 kernel has 6x6 inputs, and 49 points for 100 products by the definition; tiles of 4x4
+//! outputs of a 3x3 kernel have 6x6 inputs: 36 points, for 144 products. Kernels that slide by two save less, 25 for 36
+//! and 49 for 100, and only in the forward pass and the weight gradient. If a kernel has gaps, an image falls apart into
+//! planes of pixels that share no output, and each is a small image of its own.
 //!
-//! Cost: for each tile `16·C·O` multiply-adds instead of `36·C·O` (`36·C·O` instead of `144·C·O`), and the transforms:
-//! 32 additions a tile and input channel, 24 a tile and output channel, and the turning of pixels from rows into vectors
-//! of channels and back. They are few where both channels are many.
+//! Cost: for each tile `16·C·O` multiply-adds instead of `36·C·O`, and the transforms: 32 additions a tile and input
+//! channel, 24 a tile and output channel, and the turning of pixels from rows into vectors of channels and back. They
+//! are few where both channels are many.
 //!
 //! # Rounding
 //!
@@ -32,17 +37,29 @@
 //! |error| ≤ (C + k)·u·κ·Σ |x|·|w|    over the C input channels of the group, to first order in u
 //! ```
 //!
-//! `κ`, the square of the largest row sum of `|Aᵀ|·(|G| 1 ⊙ |Bᵀ| 1)`, says how far the transforms can enlarge numbers:
-//! 64 for tiles of 2x2, and 877 for 4x4; 9 is the definition's. `k` counts the roundings on the longest way through the
-//! transforms: 12, and 24. Errors in practice are much smaller, as those of sums are. The filters of 2x2 have halves
-//! only, so small integers give exact results; those of 4x4 have thirds and fifths, and are never exact.
+//! `κ`, the square of the largest row sum of `|Aᵀ|·(|G| 1 ⊙ |Bᵀ| 1)`, says how far the transforms can enlarge numbers;
+//! `k` counts the roundings on the longest way through the transforms. The weight gradient sums over tiles instead of
+//! channels, and its `κ` is that of `|Gᵀ|·(|A| 1 ⊙ |Bᵀ| 1)`.
 //!
-//! A number that is not finite spreads to all outputs of the tiles that see it.
+//! | filter | κ | κ of the weight gradient | k | the definition's κ |
+//! |---|---|---|---|---|
+//! | F(2x2, 3x3) | 64 | 36 | 12 | 9, 4 |
+//! | F(2x2, 5x5) in pieces | 144 | 36 | 14 | 25, 4 |
+//! | 3x3 by two | 25 | 16 | 12 | 9, 4 |
+//! | 5x5 by two | 144 | 36 | 14 | 25, 4 |
+//! | F(4x4, 3x3) | 877 | 1248 | 24 | 9, 16 |
+//!
+//! Errors in practice are much smaller, as those of sums are. The filters of 2x2 have halves only, so small integers
+//! give exact results; those of 4x4 have thirds and fifths, and are never exact.
+//!
+//! A number that is not finite spreads to all outputs of the tiles that see it, and to the gradient of the whole kernel.
 //!
 //! Sources: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015 (arXiv 1509.09308), for the
 //! method; Barabasz, Anderson, Soodhalter and Gregg, "Error Analysis and Improving the Accuracy of Winograd Convolution
 //! for Deep Neural Networks", 2018 (arXiv 1803.10986), for its errors and the choice of points.
 
+mod band;
+mod gradient;
 mod layout;
 
 use std::ops::Range;
@@ -54,9 +71,10 @@ use super::{channel_unit, groups_within, pass_lanes};
 use crate::plan::mirrored;
 use crate::simd::Isa;
 use crate::simd::tiles::{activates, even_parts};
-use crate::simd::winograd::{InputTransform, KernelTransform, OutputTransform, Product, Tile};
+use crate::simd::winograd::{KernelTransform, OutputTransform, PixelTransform, Product, Seen, Tile};
 use crate::threads::{Cell, Cuts, grid, lanes, rows, view3};
 use crate::{Conv2dShape, Epilogue, Scalar};
+use band::Band;
 use layout::{Layout, SECTION};
 
 /// What transforming a kernel costs, in multiply-adds of the products.
@@ -79,38 +97,11 @@ struct Call<'a, T> {
     epilogue: Epilogue<'a, T>,
 }
 
-/// Some tiles: rows of them, counted through the images of a cell, and columns; and the group of channels they are for.
-struct Band {
-    group: usize,
-    rows: Range<usize>,
-    columns: Range<usize>,
-    /// The first image of the cell.
-    first_image: usize,
-    /// Rows of tiles of an image that lie in the cell, and the first of them.
-    per_image: usize,
-    top: usize,
-}
-
-impl Band {
-    /// The parts of the band that lie in one image each: the image, rows of tiles of it, and the band's first tile there.
-    fn parts(&self) -> impl Iterator<Item = (usize, Range<usize>, usize)> {
-        let mut before = 0;
-        groups_within(self.rows.clone(), self.per_image).map(move |(image, rows)| {
-            let first = before;
-            before += rows.len() * self.columns.len();
-            (image, self.top + rows.start..self.top + rows.end, first)
-        })
-    }
-
-    fn tiles(&self) -> usize {
-        self.rows.len() * self.columns.len()
-    }
-}
-
 impl Winograd {
-    /// 3x3 kernels without gaps that slide by one.
-    pub(crate) fn applies_to(shape: &Conv2dShape) -> bool {
-        shape.kernel() == [3, 3] && shape.stride() == [1, 1] && shape.dilation() == [1, 1]
+    /// Kernels as large as the tile's that slide as it does, without gaps if by more than one.
+    pub(crate) fn applies_to(shape: &Conv2dShape, tile: Tile) -> bool {
+        let gaps = shape.dilation() != [1, 1];
+        shape.kernel() == [tile.kernel(); 2] && shape.stride() == [tile.stride(); 2] && (tile.stride() == 1 || !gaps)
     }
 
     pub(crate) fn new(shape: Conv2dShape, tile: Tile, batch: usize, isa: Isa) -> Self {
@@ -148,11 +139,12 @@ impl Winograd {
         y: &mut [T],
         scratch: &mut [T],
     ) {
-        let (layout, side) = (self.layout::<T>(), self.tile.side());
+        let layout = self.layout::<T>();
         let call = Call { layout, x, kernels, epilogue };
 
         let dim = [self.batch, self.shape.out_channels(), self.shape.out_pixels()];
-        let pixels = layout.band_rows.min(layout.rows) * side * self.shape.output()[1];
+        let rows = layout.band_rows.min(layout.rows) * self.tile.side();
+        let pixels = if layout.steps == [1, 1] { rows * self.shape.output()[1] } else { dim[2] };
         let units = [layout.images(), channel_unit(&self.shape, dim[1], SECTION), pixels];
         let cuts = Cuts::new(pass_lanes(&self.shape, self.batch), dim, units, [0, 2, 1]);
         let cell_len = layout.cell_lens::<T>().into_iter().sum();
@@ -204,47 +196,65 @@ impl Winograd {
         let (products, shared) = rest.split_at_mut(products_len);
         let (images, maps, pixels) = y.dim();
         let (side, width) = (self.tile.side(), self.shape.output()[1]);
-        let (top, per_image) = (first_pixel / width / side, (pixels / width).div_ceil(side));
+        // Rows of an image that falls apart are not cut.
+        let whole = pixels == self.shape.out_pixels();
+        let top = first_pixel / width / side;
+        let per_plane = if whole { layout.rows } else { (pixels / width).div_ceil(side) };
         for (group, within) in groups_within(first_map..first_map + maps, layout.maps) {
             for columns in even_parts(layout.columns, layout.band_columns) {
-                for rows in even_parts(images * per_image, layout.band_rows) {
-                    let band = Band { group, rows, columns: columns.clone(), first_image, per_image, top };
-                    self.transform_inputs(call, &band, inputs, shared);
+                for rows in even_parts(images * layout.steps[0] * per_plane, layout.band_rows) {
+                    let band = Band { rows, columns: columns.clone(), first_image, per_plane, top };
+                    let channels = group * layout.depth..(group + 1) * layout.depth;
+                    let plane = layout.inputs_plane::<T>();
+                    self.transform_pixels(layout, Seen::Input, call.x, &band, channels, plane, inputs, shared);
                     for first in within.clone().step_by(SECTION) {
                         let part = first..within.end.min(first + SECTION);
-                        self.multiply(call, &band, &part, inputs, products);
+                        self.multiply(call, group, &band, &part, inputs, products);
                         let at = group * layout.maps + first - first_map;
                         let maps = y.slice_mut(s![.., at..at + part.len(), ..]);
-                        self.transform_products(call, &band, &part, products, shared, maps);
+                        self.transform_products(call, group, &band, &part, products, shared, maps);
                     }
                 }
             }
         }
     }
 
-    /// `V` of a band: `(point, vector of input channels, tile, channel in it)`.
-    fn transform_inputs<T: Scalar>(&self, call: &Call<'_, T>, band: &Band, inputs: &mut [T], turned: &mut [T]) {
-        let Call { layout, x, .. } = call;
-        let ([height, width], side, padding) = (self.shape.input(), self.tile.side(), self.shape.padding());
-        let (left, columns) = seen(&band.columns, side, padding.left, width);
-        for (image, rows, tile) in band.parts() {
-            let (above, lines) = seen(&rows, side, padding.top, height);
-            let first = (band.first_image + image) * self.shape.in_channels() + band.group * layout.depth;
-            for vector in 0..layout.vectors() {
-                let channel = vector * layout.lanes;
-                let pixels = (first + channel) * height * width + lines.start * width + columns.start;
-                let op = InputTransform {
+    /// `V` of a band, for some channels of the image or of the gradient: `(point, vector of channels, tile, channel in
+    /// it)`.
+    #[expect(clippy::too_many_arguments, reason = "what is seen, where, and two places to write to")]
+    fn transform_pixels<T: Scalar>(
+        &self,
+        layout: &Layout,
+        seen: Seen,
+        pixels: &[T],
+        band: &Band,
+        channels: Range<usize>,
+        plane: usize,
+        transformed: &mut [T],
+        turned: &mut [T],
+    ) {
+        let (all, [height, width]) = match seen {
+            Seen::Input => (self.shape.in_channels(), self.shape.input()),
+            Seen::Gradient => (self.shape.out_channels(), self.shape.output()),
+        };
+        for part in band.parts(layout) {
+            let [lines, columns] = band.windows(layout, &self.shape, &part, seen);
+            for (vector, channel) in channels.clone().step_by(layout.lanes).enumerate() {
+                let first = ((band.first_image + part.image) * all + channel) * height * width;
+                let op = PixelTransform {
                     tile: self.tile,
-                    pixels: &x[pixels..],
+                    seen,
+                    pixels: &pixels[first + lines.first * width + columns.first..],
                     channel_pitch: height * width,
-                    line_pitch: width,
-                    channels: layout.lanes.min(layout.depth - channel),
-                    window: [lines.len(), columns.len()],
-                    border: [above, left],
-                    tiles: [rows.len(), band.columns.len()],
+                    line_pitch: width * layout.steps[0],
+                    step: layout.steps[1],
+                    channels: layout.lanes.min(channels.end - channel),
+                    window: [lines.len, columns.len],
+                    border: [lines.border, columns.border],
+                    tiles: [part.rows.len(), band.columns.len()],
                     turned,
-                    plane: layout.inputs_plane::<T>(),
-                    transformed: &mut inputs[vector * layout.inputs_pitch::<T>() + tile * layout.lanes..],
+                    plane,
+                    transformed: &mut transformed[vector * layout.inputs_pitch::<T>() + part.tile * layout.lanes..],
                 };
                 T::run(self.isa, op);
             }
@@ -255,6 +265,7 @@ impl Winograd {
     fn multiply<T: Scalar>(
         &self,
         call: &Call<'_, T>,
+        group: usize,
         band: &Band,
         maps: &Range<usize>,
         inputs: &[T],
@@ -264,14 +275,14 @@ impl Winograd {
         let blocks = layout.blocks_within(maps);
         for (point, inputs) in inputs.chunks_exact(layout.inputs_plane::<T>()).enumerate() {
             for (index, products) in blocks.clone().zip(products.chunks_exact_mut(layout.products_block::<T>())) {
-                let block = band.group * layout.blocks() + index;
+                let block = group * layout.blocks() + index;
                 let op = Product {
                     kernels: &kernels[block * layout.kernels_block::<T>() + point * layout.kernels_plane::<T>()..],
                     width: layout.block(index).1,
                     depth: layout.depth,
                     inputs,
                     pitch: layout.inputs_pitch::<T>(),
-                    tiles: band.tiles(),
+                    tiles: band.tiles(layout),
                     products: &mut products[point * layout.products_plane::<T>()..],
                 };
                 T::run(self.isa, op);
@@ -280,67 +291,57 @@ impl Winograd {
     }
 
     /// Pixels from `M`: those of a band, in some output channels of a group.
+    #[expect(clippy::too_many_arguments, reason = "what is transformed, where it belongs, and two places to write to")]
     fn transform_products<T: Scalar>(
         &self,
         call: &Call<'_, T>,
+        group: usize,
         band: &Band,
         maps: &Range<usize>,
         products: &[T],
         pixels: &mut [T],
         mut y: ArrayViewMut3<'_, T>,
     ) {
-        let (Call { layout, epilogue, .. }, side) = (call, self.tile.side());
-        let [height, width] = self.shape.output();
-        let columns = band.columns.start * side..width.min(band.columns.end * side);
-        for (block, products) in layout.blocks_within(maps).zip(products.chunks_exact(layout.products_block::<T>())) {
-            let (channels, block_width) = layout.block(block);
-            let all = band.group * layout.maps + channels.start..band.group * layout.maps + channels.end;
-            let channels = channels.start - maps.start..channels.end - maps.start;
-            for (image, rows, tile) in band.parts() {
-                let lines = rows.start * side..height.min(rows.end * side);
+        let Call { layout, epilogue, .. } = call;
+        let (width, [down, across]) = (self.shape.output()[1], layout.steps);
+        let above = band.top * self.tile.side() * width;
+        for part in band.parts(layout) {
+            let [lines, columns] = band.windows(layout, &self.shape, &part, Seen::Gradient);
+            if lines.len == 0 {
+                continue;
+            }
+            let first = lines.first * width + columns.first - above;
+            let blocks = layout.blocks_within(maps).zip(products.chunks_exact(layout.products_block::<T>()));
+            for (block, products) in blocks {
+                let (channels, block_width) = layout.block(block);
+                let all = group * layout.maps + channels.start..group * layout.maps + channels.end;
+                let channels = channels.start - maps.start..channels.end - maps.start;
                 let op = OutputTransform {
                     tile: self.tile,
-                    products: &products[tile * block_width..],
+                    products: &products[part.tile * block_width..],
                     plane: layout.products_plane::<T>(),
                     width: block_width,
-                    tiles: [rows.len(), band.columns.len()],
-                    bias: epilogue.bias.map(|bias| &bias[all.clone()]),
+                    tiles: [part.rows.len(), band.columns.len()],
+                    step: across,
+                    bias: epilogue.bias.map(|bias| &bias[all]),
                     activation: epilogue.activation,
                     pixels,
-                    maps: y.slice_mut(s![image, channels.clone(), ..]),
-                    window: [lines.len(), columns.len()],
-                    first: (lines.start - band.top * side) * width + columns.start,
-                    line_pitch: width,
+                    maps: y.slice_mut(s![part.image, channels, ..]),
+                    window: [lines.len, columns.len],
+                    first,
+                    line_pitch: width * down,
                 };
                 T::run(self.isa, op);
             }
-        }
-        self.activate(call, band, y);
-    }
-
-    /// σ for the pixels of a band, where no vector can do it.
-    fn activate<T: Scalar>(&self, call: &Call<'_, T>, band: &Band, mut y: ArrayViewMut3<'_, T>) {
-        let (activation, side) = (call.epilogue.activation, self.tile.side());
-        if activates(activation) {
-            return;
-        }
-        let [height, width] = self.shape.output();
-        let columns = band.columns.start * side..width.min(band.columns.end * side);
-        for (image, rows, _) in band.parts() {
-            for line in rows.start * side..height.min(rows.end * side) {
-                let first = (line - band.top * side) * width;
-                let mut lines = y.slice_mut(s![image, .., first + columns.start..first + columns.end]);
-                for mut line in lines.rows_mut() {
-                    activation.apply(line.as_slice_mut().expect("the pixels of a feature map are contiguous"));
+            if !activates(epilogue.activation) {
+                for line in (0..lines.len).map(|line| first + line * width * down) {
+                    let mut lines = y.slice_mut(s![part.image, .., line..line + columns.len]);
+                    for mut line in lines.rows_mut() {
+                        let line = line.as_slice_mut().expect("the pixels of a feature map are contiguous");
+                        epilogue.activation.apply(line);
+                    }
                 }
             }
         }
     }
-}
-
-/// Of the pixels under some tiles, along one dimension: how many lie before the image, and which of its pixels follow.
-fn seen(tiles: &Range<usize>, side: usize, padding: usize, len: usize) -> (usize, Range<usize>) {
-    let (first, end) = (tiles.start * side, tiles.end * side + 2);
-    let (start, end) = (first.saturating_sub(padding).min(len), end.saturating_sub(padding).min(len));
-    (padding.saturating_sub(first), if start < end { start..end } else { 0..0 })
 }

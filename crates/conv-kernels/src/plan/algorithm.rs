@@ -6,6 +6,7 @@ use super::mirrored;
 use crate::Conv2dShape;
 use crate::conv::direct::{Geometry, shortest_run};
 use crate::conv::winograd::Winograd;
+use crate::simd::winograd::Tile;
 
 /// How a convolution is computed.
 ///
@@ -32,8 +33,9 @@ pub enum Algorithm {
     Channels,
     /// The input gradient as a full convolution by [`Algorithm::Direct`]'s forward pass.
     Mirrored,
-    /// Winograd's minimal filtering, F(2x2, 3x3): 16 products where the definition has 36. For 3x3 kernels with stride 1;
-    /// without the weight gradient. A NaN or an infinity spreads to all outputs of the tiles of 4x4 pixels that see it.
+    /// Winograd's minimal filtering, F(2x2, 3x3): 16 products where the definition has 36; and 49 for 100 with 5x5 kernels.
+    /// For either with stride 1; with stride 2 it saves less, and has no input gradient. A NaN or an infinity spreads to all outputs of the tiles of 4x4 (6x6) pixels that see it,
+    /// and to all elements of the gradient of a kernel.
     Winograd,
     /// The same, F(4x4, 3x3): 36 products where the definition has 144. Its errors are several times as large, so a plan
     /// never chooses it by itself.
@@ -79,10 +81,20 @@ impl Algorithm {
                 [false, mirrored(shape).is_some_and(|shape| Geometry::fills_vectors(&shape, piece)), false]
             }
             Self::Winograd | Self::Winograd4 => {
-                let applies = Winograd::applies_to(shape);
-                [applies, applies && mirrored(shape).is_some(), false]
+                let applies = self.tile(shape).is_some();
+                [applies, applies && mirrored(shape).is_some(), applies]
             }
         }
+    }
+
+    /// The tiles of a Winograd algorithm, if it has any for the shape.
+    pub(super) fn tile(self, shape: &Conv2dShape) -> Option<Tile> {
+        let tiles: &[Tile] = match self {
+            Self::Winograd => &[Tile::F2x3, Tile::F2x5, Tile::F2x3By2, Tile::F2x5By2],
+            Self::Winograd4 => &[Tile::F4x3],
+            _ => &[],
+        };
+        tiles.iter().copied().find(|&tile| Winograd::applies_to(shape, tile))
     }
 
     /// Whether it is one of those in `conv::direct`.
@@ -100,7 +112,8 @@ impl Algorithm {
             Self::Mirrored => {
                 "stride 1, less padding than the kernel covers, and inputs of at least 8 pixels, or a longer vector"
             }
-            Self::Winograd | Self::Winograd4 => "3x3 kernels with stride 1 and dilation 1",
+            Self::Winograd => "3x3 and 5x5 kernels with stride 1, or 2 and dilation 1",
+            Self::Winograd4 => "3x3 kernels with stride 1",
         }
     }
 }

@@ -8,6 +8,7 @@ use super::{Algorithm, mirrored};
 use crate::conv::direct::Geometry;
 use crate::simd::Isa;
 use crate::simd::gradient::DOT_ROWS;
+use crate::simd::winograd::Tile;
 use crate::{Conv2dShape, Padding, Scalar};
 
 /// Cycles between the start of an addition and that of the next one to the same sum.
@@ -38,6 +39,9 @@ const LONELY_TAP: f64 = 1.4;
 
 /// One point of a tile in the transforms of a vector of channels, for each lane: turning a vector takes as many steps.
 const WINOGRAD_TRANSFORM: f64 = 0.19;
+
+/// How much more the larger windows of strided tiles take.
+const WINOGRAD_STRIDED: f64 = 1.15;
 
 /// Moving a pixel into a border of zeros; apart from its neighbours, where the overlay slides by more than one.
 const COPY: f64 = 0.4;
@@ -95,10 +99,12 @@ impl<'a> Costs<'a> {
             (Algorithm::Channels, INPUT_GRADIENT) => mirrored(Self::by_channels),
             (Algorithm::Channels, _) => direct(Self::gradient_by_channels),
             (Algorithm::Mirrored, _) => mirrored(Self::by_pixels),
-            (Algorithm::Winograd, FORWARD) => Some(self.winograd(self.shape, 2)),
-            (Algorithm::Winograd, _) => mirrored(|costs, shape, _| costs.winograd(shape, 2)),
-            (Algorithm::Winograd4, FORWARD) => Some(self.winograd(self.shape, 4)),
-            (Algorithm::Winograd4, _) => mirrored(|costs, shape, _| costs.winograd(shape, 4)),
+            (Algorithm::Winograd | Algorithm::Winograd4, INPUT_GRADIENT) => {
+                Some(self.winograd(&super::mirrored(self.shape)?, algorithm.tile(self.shape)?, pass))
+            }
+            (Algorithm::Winograd | Algorithm::Winograd4, _) => {
+                Some(self.winograd(self.shape, algorithm.tile(self.shape)?, pass))
+            }
             (Algorithm::Depthwise, _) => Some(self.depthwise(pass)),
             (Algorithm::Im2col | Algorithm::Pointwise, _) => Some(self.product(algorithm, pass)),
         }
@@ -214,17 +220,32 @@ impl<'a> Costs<'a> {
         (vectors / 2) as f64 * wide + (vectors % 2) as f64 * thin + transposed
     }
 
-    /// `(side + 2)²` products for each tile of `side²` outputs, and as many transforms of vectors of channels.
-    fn winograd(&self, shape: &Conv2dShape, side: usize) -> f64 {
+    /// Products at all points of each tile, and as many transforms of vectors of channels.
+    fn winograd(&self, shape: &Conv2dShape, tile: Tile, pass: usize) -> f64 {
         let (depth, maps, groups) = Self::group(shape);
-        let tiles: usize = shape.output().map(|pixels| pixels.div_ceil(side)).iter().product();
-        let points = ((side + 2) * (side + 2)) as f64;
+        let tiles = [0, 1].map(|axis| {
+            let step = shape.dilation()[axis];
+            step * shape.output()[axis].div_ceil(step).div_ceil(tile.side())
+        });
         let [wide, thin] = self.most_rows;
         let (read, written) = (depth.div_ceil(self.lanes), maps.div_ceil(self.lanes));
-        let products = (written / 2) as f64 * Self::tile(wide, depth) / wide as f64
-            + (written % 2) as f64 * Self::thin_tile(thin, depth) / thin as f64;
-        let transforms = ((read + written) * self.lanes) as f64 * WINOGRAD_TRANSFORM;
-        groups * tiles as f64 * points * (1.1 * products + transforms)
+        let (wide_blocks, thin_blocks) = ((written / 2) as f64, (written % 2) as f64);
+        let (products, transforms) = if pass == WEIGHT_GRADIENT {
+            // Rows of a tile lie in one vector, and sums are loaded and stored once a band.
+            let vector = |channels: usize, each: fn(f64) -> f64| match channels {
+                0 => 0.0,
+                _ => even_parts(channels, wide, |rows| LATENCY.max(each(rows as f64))),
+            };
+            let (whole, rest) = ((depth / self.lanes) as f64, depth % self.lanes);
+            let all = |each| whole * vector(self.lanes, each) + vector(rest, each);
+            (1.35 * (wide_blocks * all(|rows| rows) + thin_blocks * all(|rows| (1.0 + rows) / 2.0)), 1.15)
+        } else {
+            let wide = Self::tile(wide, depth) / wide as f64;
+            (1.1 * (wide_blocks * wide + thin_blocks * Self::thin_tile(thin, depth) / thin as f64), 1.0)
+        };
+        let transforms = transforms * ((read + written) * self.lanes) as f64 * WINOGRAD_TRANSFORM;
+        let turning = if tile.stride() > 1 { WINOGRAD_STRIDED } else { 1.0 };
+        groups * (tiles[0] * tiles[1] * tile.points()) as f64 * (products + transforms) * turning
     }
 
     /// The products, and what each plane costs: more where it is copied. The input gradient sweeps over its border too.

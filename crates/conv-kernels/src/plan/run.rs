@@ -9,7 +9,6 @@ use crate::conv::product::Product;
 use crate::conv::winograd::Winograd;
 use crate::pool::Pooling;
 use crate::scratch::aligned;
-use crate::simd::winograd::Tile;
 use crate::threads::images_for_all_lanes;
 use crate::{Algorithm, Epilogue, Pool2dShape, Scalar, Scratch};
 
@@ -78,6 +77,9 @@ impl<T: Scalar> Conv2dPlan<T> {
                     Algorithm::Depthwise => self.depthwise(batch).weight_gradient(x, dy, dweight, scratch),
                     Algorithm::Direct => self.direct(batch).weight_gradient_by_pixels(x, dy, dweight, scratch),
                     Algorithm::Channels => self.direct(batch).weight_gradient_by_channels(x, dy, dweight, scratch),
+                    algorithm @ (Algorithm::Winograd | Algorithm::Winograd4) => {
+                        self.winograd(algorithm, 2, batch).weight_gradient(x, dy, dweight, scratch);
+                    }
                     algorithm => self.product(algorithm, batch).weight_gradient(x, dy, dweight, scratch),
                 }
             }
@@ -220,6 +222,9 @@ impl<T: Scalar> Conv2dPlan<T> {
             (Algorithm::Channels, 1) => self.mirror(batch).channels_scratch_len::<T>(),
             (Algorithm::Channels, _) => self.direct(batch).by_channels_scratch_len::<T>(),
             (Algorithm::Mirrored, _) => self.mirror(batch).pixels_scratch_len::<T>(),
+            (algorithm @ (Algorithm::Winograd | Algorithm::Winograd4), 2) => {
+                self.winograd(algorithm, pass, batch).gradient_scratch_len::<T>()
+            }
             (algorithm @ (Algorithm::Winograd | Algorithm::Winograd4), _) => {
                 self.winograd(algorithm, pass, batch).scratch_len::<T>()
             }
@@ -233,11 +238,11 @@ impl<T: Scalar> Conv2dPlan<T> {
         Depthwise::new(&self.shape, geometry, batch, self.isa)
     }
 
-    /// The forward pass of the shape, or of the mirrored one.
+    /// The passes of the shape; the input gradient is the forward pass of the mirrored one.
     fn winograd(&self, algorithm: Algorithm, pass: usize, batch: usize) -> Winograd {
-        let tile = if algorithm == Algorithm::Winograd { Tile::Two } else { Tile::Four };
+        let tile = algorithm.tile(&self.shape).expect("plans have no pass that its algorithm lacks");
         let straight = Winograd::new(self.shape, tile, batch, self.isa);
-        if pass == 0 { straight } else { straight.mirrored().expect("plans have no pass that its algorithm lacks") }
+        if pass != 1 { straight } else { straight.mirrored().expect("plans have no pass that its algorithm lacks") }
     }
 
     fn product(&self, algorithm: Algorithm, batch: usize) -> Product<'_> {

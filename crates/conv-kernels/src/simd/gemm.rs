@@ -20,6 +20,7 @@
 
 mod columns;
 mod copies;
+mod panel;
 #[cfg(test)]
 mod tests;
 
@@ -55,6 +56,9 @@ const NEAR: usize = 512 << 10;
 /// At most so many rows are thin: their tiles are four vectors wide, for enough independent sums.
 const THIN: usize = 2;
 
+/// Tiles of thin products in place are so many vectors wide, where there are 32 registers.
+const WIDE: usize = 8;
+
 /// The most rows of A in a block: about 300 KiB of `f32` with 16 registers, 600 with 32; half of the second cache.
 const BLOCK: usize = 256;
 
@@ -78,6 +82,8 @@ pub(crate) struct Product<'a, T> {
     pub(crate) b: ArrayView3<'a, T>,
     /// Whether the sums begin with what C holds; else C is not read.
     pub(crate) add: bool,
+    /// What is added to the finished sums, one number a row of C, or nothing.
+    pub(crate) bias: Option<&'a [T]>,
     /// C `(matrices, m, n)`.
     pub(crate) c: ArrayViewMut3<'a, T>,
     /// Room for copies of A and B, as much as [`scratch_len`] says.
@@ -130,6 +136,7 @@ impl<T: Scalar> Op<T> for Product<'_, T> {
         let ((m, k), (matrices, b_rows, n)) = (self.a.dim(), self.b.dim());
         assert_eq!(b_rows, k, "A has as many columns as B has rows");
         assert_eq!(self.c.dim(), (matrices, m, n), "C has the rows of A and the columns of B");
+        assert!(self.bias.is_none_or(|bias| bias.len() == m), "a number for each row of C");
         let columns = matrices * n;
         let copies = Copies::of(&self.a, columns);
         assert!(scratch.len() >= needs(S::REGISTERS, S::LANES, &self.a, columns), "room for copies");
@@ -140,6 +147,8 @@ impl<T: Scalar> Op<T> for Product<'_, T> {
         let near = k * n * size_of::<T>() <= NEAR;
         let once = m <= FEW || (near && m <= wide_rows::<T, S>());
         let in_place = once && flat && self.alpha == T::one();
+        // A chain waits for its own sums: many side by side do not.
+        let wide = in_place && m <= THIN && S::REGISTERS >= 32;
         let depth = match m {
             _ if in_place && !near => STREAMS,
             ..=THIN => depth(S::REGISTERS) / 2,
@@ -157,6 +166,10 @@ impl<T: Scalar> Op<T> for Product<'_, T> {
                 while at.vector < vectors {
                     let left = vectors - at.vector;
                     at.vector += match (left % 2, left % 4) {
+                        _ if wide => {
+                            let many = (left - 1) % WIDE + 1;
+                            with_rows!(many, [1, 2, 3, 4, 5, 6, 7, 8], N => self.panel::<S, N>(simd, at, copy, in_place, panel))
+                        }
                         (1, _) => self.panel::<S, 1>(simd, at, copy, in_place, panel),
                         (_, 0) if m <= THIN => self.panel::<S, 4>(simd, at, copy, in_place, panel),
                         _ => self.panel::<S, 2>(simd, at, copy, in_place, panel),
@@ -198,16 +211,34 @@ impl<T: Scalar> Product<'_, T> {
         for (index, tile) in even_parts(at.rows, wide_rows::<T, S>()).enumerate() {
             let at = At { row: at.row + tile.start, rows: tile.len(), ..at };
             let a = self.place_of_tile::<S>(at, (index, tile.start), copies, block);
+            let ahead = self.ahead::<S>(at, N + index, in_place);
             // SAFETY: the tile and the part lie within A, or in its copy, and the panel holds the part.
             unsafe {
                 if N > 2 {
-                    with_rows!(at.rows, [1, 2], R => self.tile::<S, R, N>(simd, at, a, b, &columns));
+                    with_rows!(at.rows, [1, 2], R => self.tile::<S, R, N>(simd, at, a, b, ahead, &columns));
                 } else {
-                    with_rows!(at.rows, ..=wide_rows::<T, S>(), R => self.tile::<S, R, N>(simd, at, a, b, &columns));
+                    with_rows!(at.rows, ..=wide_rows::<T, S>(), R => self.tile::<S, R, N>(simd, at, a, b, ahead, &columns));
                 }
             }
         }
         N
+    }
+
+    /// What a tile asks the caches for while it multiplies, one element a step: a vector of the next panel, `beyond` this
+    /// one's first. Packing would wait for them all.
+    #[inline(always)]
+    fn ahead<S: Simd<T>>(&self, at: At, beyond: usize, in_place: bool) -> Place<*const T> {
+        let ((matrices, _, n), strides) = (self.b.dim(), self.b.strides());
+        let (start, first) = ((at.vector + beyond) * S::LANES, self.b.as_ptr());
+        if in_place || strides[2] != 1 || start >= matrices * n {
+            return Place { first, row: 0, column: 0 };
+        }
+        let [matrix, k, column] = [start / n, at.k, start % n].map(|index| index as isize);
+        Place {
+            first: first.wrapping_offset(matrix * strides[0] + k * strides[1] + column),
+            row: strides[1],
+            column: 1,
+        }
     }
 
     /// The columns under `N` vectors.
@@ -234,15 +265,17 @@ impl<T: Scalar> Product<'_, T> {
         at: At,
         a: Place<*const T>,
         b: Strip<*const T, N>,
+        ahead: Place<*const T>,
         columns: &Columns<N>,
     ) {
         let add = self.add || at.k > 0;
+        let bias = self.bias.filter(|_| at.k + at.depth == self.a.ncols()).map(|bias| &bias[at.row..at.row + R]);
         if self.c.strides()[2] == 1 && columns.whole {
             let row = self.c.strides()[1];
             let first = self.c.as_mut_ptr().wrapping_offset(at.row as isize * row);
             let c = Strip { first, row, starts: columns.offsets(self.c.strides()) };
             // SAFETY: the caller promises A and B; C has these rows, and whole vectors in them.
-            return unsafe { multiply::<T, S, R, N>(simd, at.depth, a, b, add, c) };
+            return unsafe { multiply::<T, S, R, N>(simd, at.depth, a, b, ahead, add, bias, c) };
         }
         let mut copy = [T::ZERO; MAX_ROWS * 2 * MAX_VECTOR];
         assert!(R * N * S::LANES <= copy.len(), "tiles of more vectors than two have fewer rows");
@@ -251,7 +284,7 @@ impl<T: Scalar> Product<'_, T> {
             self.exchange::<S, R, N>(simd, at.row, columns, &mut copy, false);
         }
         // SAFETY: the caller promises A and B; the copy has `R` rows of `N` vectors.
-        unsafe { multiply::<T, S, R, N>(simd, at.depth, a, b, add, c) };
+        unsafe { multiply::<T, S, R, N>(simd, at.depth, a, b, ahead, add, bias, c) };
         self.exchange::<S, R, N>(simd, at.row, columns, &mut copy, true);
     }
 
@@ -274,9 +307,17 @@ impl<T: Scalar> Product<'_, T> {
                 let c = c.wrapping_offset(r as isize * row);
                 let copy = copy[(r * N + v) * S::LANES + run.lanes.start..].as_mut_ptr();
                 let (from, to) = if back { (copy, c) } else { (c, copy) };
-                if column == 1 && run.lanes.len() == S::LANES {
+                if column == 1 {
+                    let mask = simd.mask(run.lanes.clone());
+                    let first = run.lanes.start;
                     // SAFETY: C has these columns, side by side, and the copy a vector for them.
-                    unsafe { simd.store(simd.load(from), to) };
+                    unsafe {
+                        simd.store_masked(
+                            simd.load_masked(from.wrapping_sub(first), mask),
+                            to.wrapping_sub(first),
+                            mask,
+                        );
+                    }
                     continue;
                 }
                 let [from_pitch, to_pitch] = if back { [1, column] } else { [column, 1] };
@@ -287,66 +328,6 @@ impl<T: Scalar> Product<'_, T> {
             }
         }
     }
-
-    /// Copies vectors of B to the panel, `(k, vector, lane)`, with zeros where B is narrower than a vector.
-    #[inline(always)]
-    fn pack<S: Simd<T>, const N: usize>(&self, simd: S, at: At, columns: &Columns<N>, panel: &mut [T]) {
-        let (depth, width) = (at.depth, N * S::LANES);
-        assert!(panel.len() >= depth * width + S::LANES, "room for the part, and for what is stored beyond it");
-        let strides = [self.b.strides()[0], self.b.strides()[1], self.b.strides()[2]];
-        let place = |k: usize, v: usize| k * width + v * S::LANES;
-        let from = |k: usize, matrix: usize, column: usize| {
-            let [matrix, k, column] = [matrix as isize, (at.k + k) as isize, column as isize];
-            self.b.as_ptr().wrapping_offset(matrix * strides[0] + k * strides[1] + column * strides[2])
-        };
-        let [_, row, column] = strides;
-        if columns.lanes < S::LANES {
-            panel[..depth * width].fill(T::ZERO);
-        }
-        if column == 1 && columns.whole {
-            let mut vectors = columns.starts.map(|(matrix, column)| from(0, matrix, column));
-            for k in 0..depth {
-                for v in 0..N {
-                    // SAFETY: whole vectors of B begin there; the panel has room.
-                    unsafe { simd.store(simd.load(vectors[v]), panel.as_mut_ptr().add(place(k, v))) };
-                    // The next panel follows.
-                    simd.prefetch(vectors[v].wrapping_add(width).cast_mut());
-                    vectors[v] = vectors[v].wrapping_offset(row);
-                }
-            }
-        } else if row == 1 && column > 0 && columns.whole && depth >= S::LANES {
-            for k in (0..depth).step_by(S::LANES) {
-                // The last square begins earlier where the part is no multiple.
-                let k = k.min(depth - S::LANES);
-                for (v, &(matrix, start)) in columns.starts.iter().enumerate() {
-                    let to = panel.as_mut_ptr().wrapping_add(place(k, v));
-                    // SAFETY: as many columns as lanes lie in B from there on, and as many rows from `k` on; the panel
-                    // has room.
-                    unsafe { simd.transpose(from(k, matrix, start), column as usize, to, width) };
-                }
-            }
-        } else {
-            for k in 0..depth {
-                // What follows a row, elements that may be read: all rows below it, if they follow without a gap.
-                let below = if row == columns.n as isize { (self.b.dim().1 - at.k - k - 1) * columns.n } else { 0 };
-                for (v, run) in (0..N).flat_map(|v| columns.runs(v).map(move |run| (v, run))) {
-                    let (from, to) = (from(k, run.matrix, run.first), place(k, v) + run.lanes.start);
-                    if column == 1 && columns.n - run.first + below >= S::LANES && to + S::LANES <= panel.len() {
-                        // SAFETY: whole vectors may be read and written, as was asked. What is written beyond the run is
-                        // replaced by the next run.
-                        unsafe { simd.store(simd.load(from), panel.as_mut_ptr().add(to)) };
-                        continue;
-                    }
-                    for lane in 0..run.lanes.len() {
-                        panel[to + lane] = self.b[[run.matrix, at.k + k, run.first + lane]];
-                    }
-                }
-            }
-        }
-        if self.alpha != T::one() {
-            panel[..depth * width].iter_mut().for_each(|b| *b *= self.alpha);
-        }
-    }
 }
 
 /// Where vectors that follow each other begin.
@@ -355,7 +336,7 @@ fn side_by_side<const N: usize>(lanes: usize) -> [isize; N] {
     std::array::from_fn(|v| (v * lanes) as isize)
 }
 
-/// `C = A B` or `C += A B` for `R` rows and `N` vectors, all of which stay in registers.
+/// `C = A B` or `C += A B`, and the bias, for `R` rows and `N` vectors, all of which stay in registers.
 ///
 /// # Safety
 ///
@@ -367,7 +348,9 @@ unsafe fn multiply<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
     depth: usize,
     mut a: Place<*const T>,
     mut b: Strip<*const T, N>,
+    mut ahead: Place<*const T>,
     add: bool,
+    bias: Option<&[T]>,
     c: Strip<*mut T, N>,
 ) {
     let mut sums = [[simd.splat(T::ZERO); N]; R];
@@ -397,6 +380,8 @@ unsafe fn multiply<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
                         sums[r][v] = simd.mul_add(factor, vectors[v], sums[r][v]);
                     }
                 }
+                simd.prefetch_read(ahead.first);
+                ahead.first = ahead.first.wrapping_offset(ahead.row);
                 (a.first, b.first) = (a.first.wrapping_offset($column), b.first.wrapping_offset(b.row));
             }
         };
@@ -407,6 +392,14 @@ unsafe fn multiply<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
         steps!(1, width)
     } else {
         steps!(a.row, a.column)
+    }
+    if let Some(bias) = bias {
+        assert_eq!(bias.len(), R, "a number for each row");
+        for r in 0..R {
+            for v in 0..N {
+                sums[r][v] = simd.add(sums[r][v], simd.splat(bias[r]));
+            }
+        }
     }
     for r in 0..R {
         for v in 0..N {

@@ -37,7 +37,7 @@ fn check<T: Scalar>(isa: Isa, m: usize, k: usize, n: usize) {
                 c.assign(&start.mapv(|value| if add { value } else { T::nan() }));
                 let mut scratch = vec![T::nan(); scratch_len(isa, &a, n)];
                 let (b3, c3) = (b.insert_axis(Axis(0)), c.view_mut().insert_axis(Axis(0)));
-                T::run(isa, Product { alpha: T::one(), a, b: b3, add, c: c3, scratch: &mut scratch });
+                T::run(isa, Product { alpha: T::one(), a, b: b3, add, bias: None, c: c3, scratch: &mut scratch });
                 assert_eq!(c, chains(isa.is_fast(), a, b, &start), "{m}x{k}x{n}, {}", isa.name());
                 c.fill(canary);
                 assert!(store.iter().all(|&value| value == canary), "{m}x{k}x{n}: written beyond C");
@@ -81,9 +81,12 @@ fn matrices_side_by_side_are_products_of_their_own() {
                     let start = Array2::from_elem((m, n), if add { 0.5 } else { 0.0 });
                     let mut scratch = vec![f32::NAN; scratch_len(isa, &a.view(), count * n)];
                     let (a, c3) = (a.view(), c.view_mut());
-                    f32::run(isa, Product { alpha: 1.0, a, b, add, c: c3, scratch: &mut scratch });
+                    let bias: Vec<f32> = (0..m).map(|row| 0.3 * row as f32 - 1.0).collect();
+                    f32::run(isa, Product { alpha: 1.0, a, b, add, bias: Some(&bias), c: c3, scratch: &mut scratch });
                     for (b, c) in b.outer_iter().zip(c.outer_iter()) {
-                        assert_eq!(c, chains(isa.is_fast(), a, b, &start), "{count} of {m}x{k}x{n}");
+                        let mut expected = chains(isa.is_fast(), a, b, &start);
+                        expected.indexed_iter_mut().for_each(|((row, _), sum)| *sum += bias[row]);
+                        assert_eq!(c, expected, "{count} of {m}x{k}x{n}");
                     }
                     c.fill(canary);
                     assert!(store.iter().all(|&value| value == canary), "{count} of {m}x{k}x{n}: written beyond C");

@@ -1,12 +1,12 @@
 //! `U`: kernels, transformed.
 
 use super::squares::{lanes_len, to_lanes};
-use super::{F2, F4, Filter, TAPS, Tile, in_two_dimensions, with_filter};
+use super::{F2x3, F2x3By2, F2x5, F2x5By2, F4x3, Filter, Tile, in_two_dimensions, with_filter};
 use crate::Scalar;
 use crate::simd::{Op, Simd};
 
 /// Input channels whose kernels are turned at once, and are then in the first cache.
-const TOGETHER: usize = 32;
+pub(super) const TOGETHER: usize = 16;
 
 /// `U = G g Gᵀ`: lanes are output channels.
 pub(crate) struct KernelTransform<'a, T> {
@@ -36,15 +36,16 @@ impl<T: Scalar> Op<T> for KernelTransform<'_, T> {
     fn eval<S: Simd<T>>(mut self, simd: S) {
         let last = (self.tile.points() - 1) * self.plane + (self.channels - 1) * self.width;
         assert!(last + S::LANES <= self.transformed.len(), "room for all points of all kernels");
+        let taps = self.tile.kernel() * self.tile.kernel();
         for first in (0..self.channels).step_by(TOGETHER) {
             let count = TOGETHER.min(self.channels - first);
             let kernels = &self.kernels[first * self.pitches[1]..];
-            if self.pitches[1] == TAPS {
-                to_lanes(simd, kernels, self.pitches[0], [self.maps, count * TAPS], self.turned);
+            if self.pitches[1] == taps {
+                to_lanes(simd, kernels, self.pitches[0], [self.maps, count * taps], self.turned);
             } else {
                 for channel in 0..count {
-                    let turned = &mut self.turned[channel * TAPS * S::LANES..];
-                    to_lanes(simd, &kernels[channel * self.pitches[1]..], self.pitches[0], [self.maps, TAPS], turned);
+                    let turned = &mut self.turned[channel * taps * S::LANES..];
+                    to_lanes(simd, &kernels[channel * self.pitches[1]..], self.pitches[0], [self.maps, taps], turned);
                 }
             }
             for channel in 0..count {
@@ -56,29 +57,30 @@ impl<T: Scalar> Op<T> for KernelTransform<'_, T> {
 
 impl<T: Scalar> KernelTransform<'_, T> {
     /// Elements of the room for turning kernels.
-    pub(crate) const fn turned_len(lanes: usize) -> usize {
-        (TOGETHER - 1) * TAPS * lanes + lanes_len(TAPS, lanes)
+    pub(crate) const fn turned_len(tile: Tile, lanes: usize) -> usize {
+        let taps = tile.kernel() * tile.kernel();
+        (TOGETHER - 1) * taps * lanes + lanes_len(taps, lanes)
     }
 
     /// The kernels of one input channel, which are turned at `from`.
     #[inline(always)]
-    fn transform<S: Simd<T>, F: Filter<M, N>, const M: usize, const N: usize>(
+    fn transform<S: Simd<T>, F: Filter<K, L, M, N>, const K: usize, const L: usize, const M: usize, const N: usize>(
         &mut self,
         simd: S,
         from: usize,
         channel: usize,
     ) {
-        let turned = &self.turned[from * TAPS * S::LANES..][..TAPS * S::LANES];
-        let mut kernel = [[simd.splat(T::ZERO); 3]; 3];
-        for row in 0..3 {
-            for column in 0..3 {
-                let element = 3 * row + column;
-                let place = if self.rotated { TAPS - 1 - element } else { element };
-                // SAFETY: there are nine vectors.
+        let turned = &self.turned[from * K * K * S::LANES..][..K * K * S::LANES];
+        let mut kernel = [[simd.splat(T::ZERO); K]; K];
+        for row in 0..K {
+            for column in 0..K {
+                let element = K * row + column;
+                let place = if self.rotated { K * K - 1 - element } else { element };
+                // SAFETY: there are `K · K` vectors.
                 kernel[row][column] = unsafe { simd.load(turned.as_ptr().add(place * S::LANES)) };
             }
         }
-        let points = in_two_dimensions!(simd, F::kernel::<T, S>, kernel, 3 => N);
+        let points = in_two_dimensions!(simd, F::kernel::<T, S>, kernel, K => N);
         for row in 0..N {
             for column in 0..N {
                 let at = (row * N + column) * self.plane + channel * self.width;

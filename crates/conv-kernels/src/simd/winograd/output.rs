@@ -4,7 +4,7 @@ use ndarray::{ArrayViewMut2, Axis, Slice};
 
 use super::super::tiles::activate;
 use super::squares::{from_lanes, lanes_len};
-use super::{F2, F4, Filter, Tile, in_two_dimensions, with_filter};
+use super::{F2x3, F2x3By2, F2x5, F2x5By2, F4x3, Filter, Tile, with_filter};
 use crate::simd::{MAX_VECTOR, Op, Simd};
 use crate::{Activation, Scalar};
 
@@ -17,8 +17,10 @@ pub(crate) struct OutputTransform<'a, T> {
     pub(crate) plane: usize,
     /// From one tile to the next: one or two whole vectors.
     pub(crate) width: usize,
-    /// Rows and columns of tiles.
+    /// Rows and columns of tiles, columns for one of `step`.
     pub(crate) tiles: [usize; 2],
+    /// From one column of a tile to the next: see [`PixelTransform`](super::PixelTransform).
+    pub(crate) step: usize,
     /// One number an output channel, or nothing.
     pub(crate) bias: Option<&'a [T]>,
     /// σ, where a vector can do it; the others are left to the caller.
@@ -37,13 +39,14 @@ pub(crate) struct OutputTransform<'a, T> {
 impl<T: Scalar> Op<T> for OutputTransform<'_, T> {
     #[inline(always)]
     fn eval<S: Simd<T>>(mut self, simd: S) {
-        let ([rows, columns], side) = (self.tiles, self.tile.side());
+        let ([rows, columns], side) = ([self.tiles[0], self.step * self.tiles[1]], self.tile.side());
         let read = (self.tile.points() - 1) * self.plane + rows * columns * self.width;
         assert!(read <= self.products.len(), "products at all points");
-        assert!(Self::pixels_len(self.tile, self.tiles, S::LANES) <= self.pixels.len(), "room for all pixels");
+        assert!(Self::pixels_len(self.tile, [rows, columns], S::LANES) <= self.pixels.len(), "room for all pixels");
         assert!(self.window[0] <= rows * side && self.window[1] <= columns * side, "all pixels are in tiles");
         assert!(self.maps.nrows() <= self.width && self.width.is_multiple_of(S::LANES), "whole vectors for all maps");
         for first in (0..self.maps.nrows()).step_by(S::LANES) {
+            self.prefetch(simd, first);
             with_filter!(self.tile, self.transform::<S>(simd, first));
             self.turn(simd, first);
         }
@@ -57,9 +60,26 @@ impl<T: Scalar> OutputTransform<'_, T> {
         rows * side * columns * side * lanes + lanes_len(0, lanes)
     }
 
+    /// Asks for the maps of these channels: they come while the pixels are transformed.
+    #[inline(always)]
+    fn prefetch<S: Simd<T>>(&mut self, simd: S, first: usize) {
+        let ([lines, width], pitch) = (self.window, self.maps.strides()[0]);
+        let (runs, len) = if width == self.line_pitch { (1, lines * width) } else { (lines, width) };
+        for map in first..self.maps.nrows().min(first + S::LANES) {
+            let map = self.maps.as_mut_ptr().wrapping_offset(map as isize * pitch).wrapping_add(self.first);
+            for (run, pixel) in (0..runs).flat_map(|run| (0..len).step_by(S::LANES).map(move |pixel| (run, pixel))) {
+                simd.prefetch(map.wrapping_add(run * self.line_pitch + pixel));
+            }
+        }
+    }
+
     /// The vector of output channels from `first` on.
     #[inline(always)]
-    fn transform<S: Simd<T>, F: Filter<M, N>, const M: usize, const N: usize>(&mut self, simd: S, first: usize) {
+    fn transform<S: Simd<T>, F: Filter<K, L, M, N>, const K: usize, const L: usize, const M: usize, const N: usize>(
+        &mut self,
+        simd: S,
+        first: usize,
+    ) {
         let count = S::LANES.min(self.maps.nrows() - first);
         let mut bias = [T::ZERO; MAX_VECTOR];
         if let Some(all) = self.bias {
@@ -67,15 +87,27 @@ impl<T: Scalar> OutputTransform<'_, T> {
         }
         // SAFETY: no vector has more than `MAX_VECTOR` lanes.
         let bias = unsafe { simd.load(bias.as_ptr()) };
-        let ([rows, columns], line_len) = (self.tiles, self.window[1]);
-        for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
-            let products = self.products[(row * columns + column) * self.width + first..].as_ptr();
-            let mut square = [[simd.splat(T::ZERO); N]; N];
-            for point in 0..N * N {
-                // SAFETY: `eval` has checked that there are whole vectors of all tiles at all `N · N` points.
-                square[point / N][point % N] = unsafe { simd.load(products.add(point * self.plane)) };
+        let ([rows, columns], step, line_len) = (self.tiles, self.step, self.window[1]);
+        for tile in 0..rows * step * columns {
+            let (row, phase, column) = (tile / columns / step, tile / columns % step, tile % columns);
+            let products = self.products[tile * self.width + first..].as_ptr();
+            // Columns first, each as it is read.
+            let mut half = [[simd.splat(T::ZERO); N]; M];
+            for column in 0..N {
+                let mut line = [simd.splat(T::ZERO); N];
+                for row in 0..N {
+                    // SAFETY: `eval` has checked that there are whole vectors of all tiles at all `N · N` points.
+                    line[row] = unsafe { simd.load(products.add((row * N + column) * self.plane)) };
+                }
+                let line = F::output::<T, S>(simd, line);
+                for row in 0..M {
+                    half[row][column] = line[row];
+                }
             }
-            let mut pixels = in_two_dimensions!(simd, F::output::<T, S>, square, N => M);
+            let mut pixels = [[simd.splat(T::ZERO); M]; M];
+            for row in 0..M {
+                pixels[row] = F::output::<T, S>(simd, half[row]);
+            }
             for row in 0..M {
                 for column in 0..M {
                     pixels[row][column] = simd.add(pixels[row][column], bias);
@@ -84,8 +116,9 @@ impl<T: Scalar> OutputTransform<'_, T> {
             activate(simd, self.activation, &mut pixels);
             for line in 0..M {
                 for index in 0..M {
-                    if column * M + index < line_len {
-                        let at = ((row * M + line) * line_len + column * M + index) * S::LANES;
+                    let pixel = (column * M + index) * step + phase;
+                    if pixel < line_len {
+                        let at = ((row * M + line) * line_len + pixel) * S::LANES;
                         // SAFETY: `eval` has checked that there is room for all pixels of all tiles.
                         unsafe { simd.store(pixels[line][index], self.pixels.as_mut_ptr().add(at)) };
                     }

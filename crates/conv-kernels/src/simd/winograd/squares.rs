@@ -8,6 +8,9 @@ use ndarray::ArrayViewMut2;
 use super::super::{MAX_VECTOR, Simd};
 use crate::Scalar;
 
+/// How many squares ahead pixels are asked for.
+const AHEAD: usize = 2;
+
 /// Room that [`to_lanes`] needs for so many columns.
 pub(super) const fn lanes_len(columns: usize, lanes: usize) -> usize {
     (if columns > lanes { columns } else { lanes }) * lanes
@@ -26,11 +29,18 @@ pub(super) fn to_lanes<T: Scalar, S: Simd<T>>(
     assert!((1..=S::LANES).contains(&rows) && columns > 0, "a vector of rows, or less");
     assert!((rows - 1) * pitch + columns <= from.len(), "all rows are there");
     assert!(lanes_len(columns, S::LANES) <= to.len(), "room for whole squares");
+    // So many rows are more than CPUs follow by themselves; but rows a page apart compete for the same places in the cache.
+    let collide = (pitch * size_of::<T>()).is_multiple_of(4096);
     let readable = (S::LANES - 1) * pitch + columns.max(S::LANES) <= from.len();
     let mut corner = [T::ZERO; MAX_VECTOR * MAX_VECTOR];
     for first in (0..columns).step_by(S::LANES) {
         let first = first.min(columns.saturating_sub(S::LANES));
         let to = to[first * S::LANES..].as_mut_ptr();
+        if !collide {
+            for row in 0..rows {
+                simd.prefetch_read(from.as_ptr().wrapping_add(row * pitch + first + AHEAD * S::LANES));
+            }
+        }
         if rows == S::LANES && readable {
             // SAFETY: `LANES` elements from `first` on can be read in all rows, and there is room for a square.
             unsafe { simd.transpose(from.as_ptr().add(first), pitch, to, S::LANES) };
