@@ -380,8 +380,10 @@ unsafe fn multiply<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
                         sums[r][v] = simd.mul_add(factor, vectors[v], sums[r][v]);
                     }
                 }
-                simd.prefetch_read(ahead.first);
-                ahead.first = ahead.first.wrapping_offset(ahead.row);
+                if R > THIN {
+                    simd.prefetch_read(ahead.first);
+                    ahead.first = ahead.first.wrapping_offset(ahead.row);
+                }
                 (a.first, b.first) = (a.first.wrapping_offset($column), b.first.wrapping_offset(b.row));
             }
         };
