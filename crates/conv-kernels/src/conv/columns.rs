@@ -46,6 +46,12 @@ impl<T: Scalar> Op<T> for Gather<'_, T> {
                     }
                     let target = &mut target[inside.start - run.start..inside.end - run.start];
                     let line = &plane[line * width + first..(line + 1) * width];
+                    if horizontal.stride > 1 {
+                        // The lines between are left out, so that the CPU does not see what comes next: the next channel.
+                        for pixel in (0..line.len()).step_by(S::LANES) {
+                            simd.prefetch_read(line.as_ptr().wrapping_add(shape.in_pixels() + pixel));
+                        }
+                    }
                     match horizontal.stride {
                         1 => copy(simd, &line[..target.len()], target),
                         2 => _ = every_second(simd, line, target),
