@@ -43,6 +43,9 @@ const MAX_DEPTH: usize = depth(32);
 /// The most elements of a panel, and what may be stored beyond it.
 const PANEL: usize = (MAX_DEPTH * 2 + 1) * MAX_VECTOR;
 
+/// The most elements of a tile of C.
+const TILE: usize = MAX_ROWS * 2 * MAX_VECTOR;
+
 /// Depth of a part where B is read in place: about as many streams as a CPU follows.
 const STREAMS: usize = 16;
 
@@ -126,7 +129,7 @@ pub(crate) fn scratch_len<T>(isa: Isa, a: &ArrayView2<'_, T>, columns: usize) ->
 fn needs<T>(registers: usize, lanes: usize, a: &ArrayView2<'_, T>, columns: usize) -> usize {
     let copied = Copies::of(a, columns) != Copies::None;
     let tiles = if copied { BLOCK.min(a.nrows()).div_ceil(most_rows(registers)[0]) } else { 0 };
-    PANEL + tiles * tile_len(registers, lanes)
+    TILE + PANEL + tiles * tile_len(registers, lanes)
 }
 
 impl<T: Scalar> Op<T> for Product<'_, T> {
@@ -154,7 +157,8 @@ impl<T: Scalar> Op<T> for Product<'_, T> {
             ..=THIN => depth(S::REGISTERS) / 2,
             _ => depth(S::REGISTERS),
         };
-        let (panel, block) = scratch.split_at_mut(PANEL);
+        let (copy_of_c, rest) = scratch.split_at_mut(TILE);
+        let (panel, block) = rest.split_at_mut(PANEL);
         for rows in even_parts(m, BLOCK) {
             for part in even_parts(k, depth) {
                 let mut at = At { row: rows.start, rows: rows.len(), k: part.start, depth: part.len(), vector: 0 };
@@ -168,11 +172,11 @@ impl<T: Scalar> Op<T> for Product<'_, T> {
                     at.vector += match (left % 2, left % 4) {
                         _ if wide => {
                             let many = (left - 1) % WIDE + 1;
-                            with_rows!(many, [1, 2, 3, 4, 5, 6, 7, 8], N => self.panel::<S, N>(simd, at, copy, in_place, panel))
+                            with_rows!(many, [1, 2, 3, 4, 5, 6, 7, 8], N => self.panel::<S, N>(simd, at, copy, true, [panel, copy_of_c]))
                         }
-                        (1, _) => self.panel::<S, 1>(simd, at, copy, in_place, panel),
-                        (_, 0) if m <= THIN => self.panel::<S, 4>(simd, at, copy, in_place, panel),
-                        _ => self.panel::<S, 2>(simd, at, copy, in_place, panel),
+                        (1, _) => self.panel::<S, 1>(simd, at, copy, in_place, [panel, copy_of_c]),
+                        (_, 0) if m <= THIN => self.panel::<S, 4>(simd, at, copy, in_place, [panel, copy_of_c]),
+                        _ => self.panel::<S, 2>(simd, at, copy, in_place, [panel, copy_of_c]),
                     };
                 }
             }
@@ -197,7 +201,7 @@ impl<T: Scalar> Product<'_, T> {
         at: At,
         (copies, block): (Copies, &[T]),
         in_place: bool,
-        panel: &mut [T],
+        [panel, copy_of_c]: [&mut [T]; 2],
     ) -> usize {
         let columns = self.columns::<S, N>(at.vector);
         let b = if in_place {
@@ -208,17 +212,40 @@ impl<T: Scalar> Product<'_, T> {
             self.pack::<S, N>(simd, at, &columns, panel);
             Strip { first: panel.as_ptr(), row: (N * S::LANES) as isize, starts: side_by_side(S::LANES) }
         };
+        // In C itself if its rows are contiguous, else in a copy.
+        let direct = self.c.strides()[2] == 1 && columns.whole;
         for (index, tile) in even_parts(at.rows, wide_rows::<T, S>()).enumerate() {
             let at = At { row: at.row + tile.start, rows: tile.len(), ..at };
             let a = self.place_of_tile::<S>(at, (index, tile.start), copies, block);
             let ahead = self.ahead::<S>(at, N + index, in_place);
-            // SAFETY: the tile and the part lie within A, or in its copy, and the panel holds the part.
+            let add = self.add || at.k > 0;
+            let finished = at.k + at.depth == self.a.ncols();
+            let bias = self.bias.filter(|_| finished).map(|bias| &bias[at.row..at.row + at.rows]);
+            let c = if direct {
+                let row = self.c.strides()[1];
+                let first = self.c.as_mut_ptr().wrapping_offset(at.row as isize * row);
+                Strip { first, row, starts: columns.offsets(self.c.strides()) }
+            } else {
+                assert!(at.rows * N * S::LANES <= copy_of_c.len(), "tiles of more vectors than two have fewer rows");
+                if add {
+                    self.exchange(simd, at, &columns, copy_of_c, false);
+                }
+                let first = copy_of_c.as_mut_ptr();
+                Strip { first, row: (N * S::LANES) as isize, starts: side_by_side(S::LANES) }
+            };
+            // SAFETY: the tile and the part lie within A, or in its copy, and the panel holds the part; C or the copy has
+            // these rows, and whole vectors in them.
             unsafe {
                 if N > 2 {
-                    with_rows!(at.rows, [1, 2], R => self.tile::<S, R, N>(simd, at, a, b, ahead, &columns));
+                    with_rows!(at.rows, [1, 2], R => multiply::<T, S, R, N>(simd, at.depth, a, b, ahead, add, bias, c));
                 } else {
-                    with_rows!(at.rows, ..=wide_rows::<T, S>(), R => self.tile::<S, R, N>(simd, at, a, b, ahead, &columns));
+                    with_rows!(at.rows, ..=wide_rows::<T, S>(), R => {
+                        multiply::<T, S, R, N>(simd, at.depth, a, b, ahead, add, bias, c);
+                    });
                 }
+            }
+            if !direct {
+                self.exchange(simd, at, &columns, copy_of_c, true);
             }
         }
         N
@@ -253,57 +280,22 @@ impl<T: Scalar> Product<'_, T> {
         Columns { starts, lanes, n, whole: lanes == S::LANES && starts.iter().all(|start| start.1 + lanes <= n) }
     }
 
-    /// One tile, in C itself if its rows are contiguous, else in a copy.
-    ///
-    /// # Safety
-    ///
-    /// As for [`multiply`] in A and B.
-    #[inline(always)]
-    unsafe fn tile<S: Simd<T>, const R: usize, const N: usize>(
-        &mut self,
-        simd: S,
-        at: At,
-        a: Place<*const T>,
-        b: Strip<*const T, N>,
-        ahead: Place<*const T>,
-        columns: &Columns<N>,
-    ) {
-        let add = self.add || at.k > 0;
-        let bias = self.bias.filter(|_| at.k + at.depth == self.a.ncols()).map(|bias| &bias[at.row..at.row + R]);
-        if self.c.strides()[2] == 1 && columns.whole {
-            let row = self.c.strides()[1];
-            let first = self.c.as_mut_ptr().wrapping_offset(at.row as isize * row);
-            let c = Strip { first, row, starts: columns.offsets(self.c.strides()) };
-            // SAFETY: the caller promises A and B; C has these rows, and whole vectors in them.
-            return unsafe { multiply::<T, S, R, N>(simd, at.depth, a, b, ahead, add, bias, c) };
-        }
-        let mut copy = [T::ZERO; MAX_ROWS * 2 * MAX_VECTOR];
-        assert!(R * N * S::LANES <= copy.len(), "tiles of more vectors than two have fewer rows");
-        let c = Strip { first: copy.as_mut_ptr(), row: (N * S::LANES) as isize, starts: side_by_side(S::LANES) };
-        if add {
-            self.exchange::<S, R, N>(simd, at.row, columns, &mut copy, false);
-        }
-        // SAFETY: the caller promises A and B; the copy has `R` rows of `N` vectors.
-        unsafe { multiply::<T, S, R, N>(simd, at.depth, a, b, ahead, add, bias, c) };
-        self.exchange::<S, R, N>(simd, at.row, columns, &mut copy, true);
-    }
-
     /// Moves a tile of C to its copy, or back.
     #[inline(always)]
-    fn exchange<S: Simd<T>, const R: usize, const N: usize>(
+    fn exchange<S: Simd<T>, const N: usize>(
         &mut self,
         simd: S,
-        top: usize,
+        At { row: top, rows, .. }: At,
         columns: &Columns<N>,
         copy: &mut [T],
         back: bool,
     ) {
         let [matrix, row, column] = [self.c.strides()[0], self.c.strides()[1], self.c.strides()[2]];
-        assert!(top + R <= self.c.dim().1 && R * N * S::LANES <= copy.len(), "C and the copy have these rows");
+        assert!(top + rows <= self.c.dim().1 && rows * N * S::LANES <= copy.len(), "C and the copy have these rows");
         for (v, run) in (0..N).flat_map(|v| columns.runs(v).map(move |run| (v, run))) {
             let offset = run.matrix as isize * matrix + top as isize * row + run.first as isize * column;
             let c = self.c.as_mut_ptr().wrapping_offset(offset);
-            for r in 0..R {
+            for r in 0..rows {
                 let c = c.wrapping_offset(r as isize * row);
                 let copy = copy[(r * N + v) * S::LANES + run.lanes.start..].as_mut_ptr();
                 let (from, to) = if back { (copy, c) } else { (c, copy) };
