@@ -49,7 +49,7 @@ impl<T: Scalar> Op<T> for Gather<'_, T> {
                     if horizontal.stride > 1 {
                         // The lines between are left out, so that the CPU does not see what comes next: the next channel.
                         for pixel in (0..line.len()).step_by(S::LANES) {
-                            simd.prefetch_read(line.as_ptr().wrapping_add(shape.in_pixels() + pixel));
+                            simd.prefetch_read(line.as_ptr().wrapping_add(2 * shape.in_pixels() + pixel));
                         }
                     }
                     match horizontal.stride {

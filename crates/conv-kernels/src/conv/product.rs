@@ -23,7 +23,7 @@ use crate::scratch::aligned;
 use crate::simd::Isa;
 use crate::simd::tiles::even_parts;
 use crate::threads::{Cell, Cuts, grid, view3};
-use crate::{Algorithm, Conv2dShape, Epilogue, Scalar};
+use crate::{Activation, Algorithm, Conv2dShape, Epilogue, Scalar};
 
 /// Bytes that a block's column matrix may take.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -31,11 +31,14 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// Bytes of a block's output where there is no column matrix: what is still in the cache when bias and activation follow.
 const OUTPUT_BYTES: usize = 512 << 10;
 
+/// Such a block has at least so many columns.
+const MIN_OUTPUT_COLUMNS: usize = 384;
+
 /// A block has at least this many columns where there are so many: narrower products spend their time in packing.
 const MIN_COLUMNS: usize = 64;
 
 /// So many columns are worth the copy of the weights that a cell makes.
-const ENOUGH_COLUMNS: usize = 384;
+const ENOUGH_COLUMNS: usize = 768;
 
 /// Small images are joined until sums over their pixels are as long as this.
 const ENOUGH_DEPTH: usize = 192;
@@ -123,10 +126,15 @@ impl<'a> Product<'a> {
     /// Where a pass is cut whose output is `dim`, (images, channels, pixels): channels and pixels in such units. Each cell
     /// makes copies of the weights, so it should have many columns, and its column matrix, so it should have all channels.
     fn cuts(&self, dim: [usize; 3], channels: usize, pixels: usize) -> Cuts {
-        let (images, order) =
-            if self.pointwise { (ENOUGH_COLUMNS.div_ceil(dim[2]), [0, 1, 2]) } else { (1, [0, 2, 1]) };
-        let units = [images, channel_unit(self.shape, dim[1], channels), pixels];
-        Cuts::new(pass_lanes(self.shape, self.batch), dim, units, order)
+        let work = pass_lanes(self.shape, self.batch);
+        if !self.pointwise {
+            let units = [1, channel_unit(self.shape, dim[1], channels), pixels];
+            return Cuts::new(work, dim, units, [0, 2, 1]);
+        }
+        let images = ENOUGH_COLUMNS.div_ceil(dim[2]).min(dim[0]).max(1);
+        let pixels = pixels.max(ENOUGH_COLUMNS / images).min(dim[2]);
+        let units = [images, channel_unit(self.shape, dim[1], 2 * ENOUGH_ROWS), pixels];
+        Cuts::new(work, dim, units, [0, 1, 2])
     }
 
     /// `y = σ(W · columns + b)`, block by block.
@@ -145,7 +153,11 @@ impl<'a> Product<'a> {
         grid(whole, cuts, self.block_len::<T>(), &|cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
             let Cell { view: mut y, start: [first_image, first_map, first_pixel], scratch } = cell;
             let (images, channels, pixels) = y.dim();
-            let most = (OUTPUT_BYTES / (channels * size_of::<T>())).max(ENOUGH_COLUMNS);
+            // The bias is added on the way: without an activation there is no reason to stop.
+            let most = match epilogue.activation {
+                Activation::Identity => usize::MAX,
+                _ => (OUTPUT_BYTES / (channels * size_of::<T>())).max(MIN_OUTPUT_COLUMNS),
+            };
             for (images, pixels) in self.blocks::<T>(0..images, 0..pixels, most) {
                 for (group, within) in groups_within(first_map..first_map + channels, maps) {
                     let shifted = (shift(&images, first_image), shift(&pixels, first_pixel));
