@@ -1,6 +1,6 @@
 //! The convolutional layer.
 
-use std::any::Any;
+use std::{any::Any, sync::Arc};
 
 use conv_kernels::{
     Activation, Conv2dPlan, Conv2dShape, Epilogue, Options, PackFor, Padding, Pool2dShape, Scalar, Scratch, Weights,
@@ -13,6 +13,7 @@ use crate::{
     random::Stream,
     split, split_mut,
     views::{elements, elements_mut, expect_sample},
+    workroom::{Claim, Room, Rooms},
 };
 
 const CHECKED: &str = "the shapes were checked when the layer was built and the batch entered";
@@ -47,16 +48,16 @@ pub struct Conv2d<T: Scalar> {
     init: Init,
     /// The 2x2 max pooling that follows, once [`Layer::fuse`] has taken it in.
     pool: Option<Pool2dShape>,
+    rooms: Arc<Rooms<T>>,
 }
 
 /// What the backward pass of a [`Conv2d`] needs besides input and output.
-#[derive(Clone, Debug)]
-pub struct Conv2dMemo<T> {
-    scratch: Scratch<T>,
+#[derive(Debug)]
+pub struct Conv2dMemo<T: Scalar> {
+    /// To a scratch, and, with a pooling, to room for the gradient of the maps.
+    room: Claim<T>,
     /// With a pooling: where in its map each output was the largest.
     positions: Vec<u32>,
-    /// With a pooling: the gradient of the maps.
-    delta: Vec<T>,
 }
 
 // `new` belongs to one element type only so that `Conv2d::new(…)` needs no annotation: it is `build` that chooses the type.
@@ -219,7 +220,14 @@ impl Conv2dBuilder {
             .build()?;
         let init = self.init.unwrap_or(Init::default_for(self.activation)).check()?;
         let plan = Conv2dPlan::new(shape, &self.options)?;
-        Ok(Conv2d { plan, bias: self.bias, activation: self.activation.check()?, init, pool: None })
+        Ok(Conv2d {
+            plan,
+            bias: self.bias,
+            activation: self.activation.check()?,
+            init,
+            pool: None,
+            rooms: Rooms::new(),
+        })
     }
 }
 
@@ -293,11 +301,8 @@ impl<T: Scalar> Layer<T> for Conv2d<T> {
 
     fn memo(&self, input: &Ix4) -> Conv2dMemo<T> {
         let (outputs, maps) = self.pool.map_or((0, 0), |pool| (pool.output_len(), pool.input_len()));
-        Conv2dMemo {
-            scratch: self.plan.scratch(input[0]),
-            positions: vec![0; input[0] * outputs],
-            delta: vec![T::ZERO; input[0] * maps],
-        }
+        let room = Claim::new(&self.rooms, self.plan.scratch(input[0]), input[0] * maps);
+        Conv2dMemo { room, positions: vec![0; input[0] * outputs] }
     }
 
     fn forward(
@@ -311,13 +316,15 @@ impl<T: Scalar> Layer<T> for Conv2d<T> {
         let [_, bias] = split(state.params, self.lens());
         let epilogue = Epilogue { bias: self.bias.then_some(bias), activation: self.activation };
         let (batch, weights, x, y) = (x.dim().0, self.weights(state), elements(&x), elements_mut(&mut y));
-        let scratch = &mut memo.scratch;
-        let done = if self.pool.is_some() {
-            let positions = &mut memo.positions[..y.len()];
-            self.plan.forward_max_pooled(batch, x, weights, epilogue, y, positions, scratch)
-        } else {
-            self.plan.forward(batch, x, weights, epilogue, y, scratch)
-        };
+        let Conv2dMemo { room, positions } = memo;
+        let done = room.enter(|Room { scratch, .. }| {
+            if self.pool.is_some() {
+                let positions = &mut positions[..y.len()];
+                self.plan.forward_max_pooled(batch, x, weights, epilogue, y, positions, scratch)
+            } else {
+                self.plan.forward(batch, x, weights, epilogue, y, scratch)
+            }
+        });
         done.expect(CHECKED);
     }
 
@@ -332,18 +339,23 @@ impl<T: Scalar> Layer<T> for Conv2d<T> {
         dx: Option<ArrayViewMut4<'_, T>>,
         grads: &mut [T],
     ) {
-        let Conv2dMemo { scratch, positions, delta } = pass.memo;
+        let Conv2dMemo { room, positions } = pass.memo;
         let dy = elements_mut(&mut pass.dy);
         self.activation.backprop(elements(&pass.y), dy);
-        let delta = match &self.pool {
-            None => dy,
-            Some(pool) => {
-                let batch = pass.x.dim().0;
-                let (positions, delta) = (&positions[..dy.len()], &mut delta[..batch * pool.input_len()]);
-                max_pool2d_backward(pool, batch, dy, positions, delta).expect(CHECKED);
-                delta
-            }
-        };
-        self.gradients(state, &pass.x, delta, dx, grads, scratch);
+        room.enter(|Room { scratch, delta, .. }| {
+            let delta = match &self.pool {
+                None => dy,
+                Some(pool) => {
+                    let batch = pass.x.dim().0;
+                    let len = batch * pool.input_len();
+                    if delta.len() < len {
+                        delta.resize(len, T::ZERO);
+                    }
+                    max_pool2d_backward(pool, batch, dy, &positions[..dy.len()], &mut delta[..len]).expect(CHECKED);
+                    &delta[..len]
+                }
+            };
+            self.gradients(state, &pass.x, delta, dx, grads, scratch);
+        });
     }
 }

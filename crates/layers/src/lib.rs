@@ -20,6 +20,7 @@ pub mod random;
 mod size;
 mod solo;
 mod views;
+mod workroom;
 
 pub use activate::Activate;
 pub use arena::{Arena, Layout, Tensor, TensorSpec, split, split_mut};

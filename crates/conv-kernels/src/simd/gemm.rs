@@ -335,6 +335,7 @@ fn side_by_side<const N: usize>(lanes: usize) -> [isize; N] {
 /// `R` rows and `depth` columns of A must be readable, and `depth` rows of B; `R` rows of C must be readable and
 /// writable: whole vectors each.
 #[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "three matrices, and what is done on the way")]
 unsafe fn multiply<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
     simd: S,
     depth: usize,
