@@ -75,7 +75,8 @@ impl Distort {
         self
     }
 
-    /// What comes in from outside the image, and into what is cut out, in the scale of the network's input; background unless told otherwise.
+    /// What comes in from outside the image, and into what is cut out, in the scale of the network's input; background unless
+    /// told otherwise.
     #[must_use]
     pub fn fill(mut self, value: f64) -> Self {
         self.fill = Some(value);
