@@ -4,10 +4,12 @@
 //! |---|---|---|
 //! | [`Distort`] with [`Affine`] | shifts, turns, scales and shears by random amounts | Simard, Steinkraus and Platt, 2003 |
 //! | [`Distort`] with [`Elastic`] | bends by a smooth random field | the same |
+//! | [`Distort::flip`] | mirror images, left to right | |
+//! | [`Distort::cutout`] | square holes | DeVries and Taylor, 2017 |
 //! | [`Shift`] | moves by whole pixels | |
 //! | [`Expanded`] | no chance: a data set five times as large, with four shifts of every image | Nielsen, chapters 3 and 6 |
 //!
-//! The first three are given to [`Trainer::augment`](crate::Trainer::augment), and change images as they are loaded, on all
+//! All but the last are given to [`Trainer::augment`](crate::Trainer::augment), and change images as they are loaded, on all
 //! threads. What happens to a sample depends on (seed, epoch, sample), and on nothing else: not on the number of threads, not
 //! on the batch. Only training images are changed, never those that a network is tested on.
 //!

@@ -1,11 +1,13 @@
-//! Affine and elastic distortion in one: images are interpolated once.
+//! Affine and elastic distortion in one: images are interpolated once. With mirror images and holes, for what is not a digit.
+
+use std::ops::Range;
 
 use layers::{Scalar, random::Stream};
-use ndarray::{ArrayView2, ArrayViewMut3};
+use ndarray::{ArrayView2, ArrayViewMut3, Axis, s};
 
 use super::{Affine, Augment, AugmentError, Elastic, Image};
 
-/// Moves, turns, scales, shears and bends.
+/// Moves, turns, scales, shears and bends; mirrors and cuts out, if asked to.
 ///
 /// The new image's pixel at (i, j) comes from a place in the old one: that of the [`Affine`] map, moved by the [`Elastic`] field's
 /// value at (i, j). Places between pixels are interpolated linearly in both directions, so new values lie between old ones (up
@@ -28,6 +30,8 @@ use super::{Affine, Augment, AugmentError, Elastic, Image};
 pub struct Distort {
     affine: Affine,
     elastic: Option<Elastic>,
+    flip: f64,
+    cutout: u8,
     fill: Option<f64>,
 }
 
@@ -52,7 +56,27 @@ impl Distort {
         self
     }
 
-    /// What comes in from outside the image, in the scale of the network's input; background unless told otherwise.
+    /// With this probability, first turns left into right: a shirt stays a shirt, but a digit is none any more.
+    ///
+    /// For clothes: 0.5.
+    #[doc(alias = "RandomHorizontalFlip")]
+    #[must_use]
+    pub fn flip(mut self, probability: f64) -> Self {
+        self.flip = probability;
+        self
+    }
+
+    /// At last, fills a square with so many pixels on a side, whose middle is as likely on each pixel; what of it is outside the
+    /// image falls away (DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout", 2017).
+    #[doc(alias = "RandomErasing")]
+    #[must_use]
+    pub fn cutout(mut self, pixels: u8) -> Self {
+        self.cutout = pixels;
+        self
+    }
+
+    /// What comes in from outside the image, and into what is cut out, in the scale of the network's input; background unless
+    /// told otherwise.
     #[must_use]
     pub fn fill(mut self, value: f64) -> Self {
         self.fill = Some(value);
@@ -67,13 +91,17 @@ impl<T: Scalar> Augment<T> for Distort {
 
     fn describe(&self) -> String {
         let elastic = self.elastic.map(|elastic| format!(" {elastic}")).unwrap_or_default();
+        let flip = if self.flip == 0.0 { String::new() } else { format!(" flip {}", self.flip) };
+        let cutout = if self.cutout == 0 { String::new() } else { format!(" cutout {}", self.cutout) };
         let fill = self.fill.map(|fill| format!(" fill {fill}")).unwrap_or_default();
-        format!("distort {}{elastic}{fill}", self.affine)
+        format!("distort {}{elastic}{flip}{cutout}{fill}", self.affine)
     }
 
     fn validate(&self) -> Result<(), AugmentError> {
         self.affine.validate()?;
         self.elastic.map_or(Ok(()), |elastic| elastic.validate())?;
+        let flip = (0.0..=1.0).contains(&self.flip);
+        AugmentError::unless(flip, "the flip of the distortion", "0 to 1", self.flip)?;
         check_fill("the fill of the distortion", self.fill)
     }
 
@@ -91,14 +119,29 @@ impl<T: Scalar> Augment<T> for Distort {
         if let Some(elastic) = &self.elastic {
             elastic.bend(&mut field, stream, scratch);
         }
+        // drawn last, and only if asked for: other draws are the same with and without
+        let flip = self.flip > 0.0 && stream.uniform() < self.flip;
+        let hole = (self.cutout > 0 && rows * columns > 0).then(|| size.map(|n| cut(stream, n, self.cutout.into())));
         let channels = image.pixels.outer_iter().zip(out.outer_iter_mut()).zip(image.background);
-        for ((plane, mut out), &background) in channels {
+        for ((mut plane, mut out), &background) in channels {
             let fill = self.fill.map_or(background, T::of);
+            if flip {
+                plane.invert_axis(Axis(1));
+            }
             let canvas = &mut scratch[..framed(rows) * framed(columns)];
             frame(plane, fill, canvas);
             field.sample(canvas, out.iter_mut());
+            if let Some([rows, columns]) = &hole {
+                out.slice_mut(s![rows.clone(), columns.clone()]).fill(fill);
+            }
         }
     }
+}
+
+/// What is cut out of an axis of `n` pixels: `side` of them about a middle that is drawn, or fewer at the ends.
+fn cut(stream: &mut Stream, n: usize, side: usize) -> Range<usize> {
+    let middle = stream.below(n as u64) as usize;
+    middle.saturating_sub(side / 2)..(middle + side.div_ceil(2)).min(n)
 }
 
 /// Whether what is around an image is a number.

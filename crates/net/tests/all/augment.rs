@@ -1,6 +1,9 @@
 //! Augmentation: what it does to an image, what decides it, and what a training run makes of it.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
 use layers::{
     Scalar,
@@ -54,7 +57,8 @@ fn settings_that_change_nothing_keep_every_bit() {
 #[test]
 fn seed_epoch_and_sample_decide_and_nothing_else() {
     let image = noise::<f32>([2, 28, 28], 1);
-    let augments: [&dyn Augment<f32>; 3] = [&Distort::new().affine(AFFINE), &Distort::new().elastic(ELASTIC), &both()];
+    let augments: [&dyn Augment<f32>; 4] =
+        [&Distort::new().affine(AFFINE), &Distort::new().elastic(ELASTIC), &both(), &both().flip(0.5).cutout(6)];
     for augment in augments {
         let first = changed(augment, &image, 1, 2, 3);
         assert_eq!(changed(augment, &image, 1, 2, 3), first);
@@ -69,7 +73,7 @@ fn seed_epoch_and_sample_decide_and_nothing_else() {
 fn scratch_may_hold_anything() {
     let image = noise::<f32>([2, 19, 28], 1);
     let mut out = Array3::zeros(image.raw_dim());
-    let augment: &dyn Augment<f32> = &both();
+    let augment: &dyn Augment<f32> = &both().flip(0.5).cutout(6);
     let image = Image { pixels: image.view(), background: &[0.0, 1.0] };
     let mut scratch = vec![f32::NAN; augment.scratch([2, 19, 28])];
     for sample in 0..3 {
@@ -179,12 +183,66 @@ fn what_comes_in_is_the_fill() {
     assert_eq!((of(&Shift::new(255)), of(&Shift::new(255).fill(-2.0))), (0.0, -2.0));
 }
 
+/// Mirror images come as often as asked for, and what else happens to a sample does not depend on them.
+#[test]
+fn flips_turn_left_into_right() {
+    const SAMPLES: u64 = 2000;
+    let image = noise::<f32>([2, 5, 8], 0);
+    let mirrored = image.slice(s![.., .., ..;-1]).to_owned();
+    for probability in [0.0, 0.3, 1.0] {
+        let distort = Distort::new().flip(probability);
+        let mut count = 0;
+        for sample in 0..SAMPLES {
+            let changed = changed(&distort, &image, 1, 0, sample);
+            assert!(changed == image || changed == mirrored);
+            count += u64::from(changed == mirrored);
+        }
+        let expected = probability * SAMPLES as f64;
+        let error = (expected * (1.0 - probability)).sqrt();
+        assert!((count as f64 - expected).abs() <= 5.0 * error, "{count} of {SAMPLES} with {probability}");
+    }
+    for sample in 0..5 {
+        assert_eq!(
+            changed(&both().flip(1.0), &image, 1, 0, sample),
+            changed(&both(), &mirrored, 1, 0, sample),
+            "mirrored first, then distorted"
+        );
+    }
+}
+
+/// A square of the fill, alike in all channels, with its middle on each pixel now and then.
+#[test]
+fn holes_are_squares_in_all_places() {
+    let image = noise::<f64>([2, 9, 12], 0);
+    for side in [1, 4, 5, 255] {
+        let distort = Distort::new().cutout(side).fill(7.0);
+        let mut holes = BTreeSet::new();
+        for sample in 0..2000 {
+            let changed = changed(&distort, &image, 3, 0, sample);
+            let filled = |channel, row, column| changed[[channel, row, column]] == 7.0;
+            let rows: Vec<_> = (0..9).filter(|&row| (0..12).any(|column| filled(0, row, column))).collect();
+            let columns: Vec<_> = (0..12).filter(|&column| (0..9).any(|row| filled(0, row, column))).collect();
+            for ((channel, row, column), &value) in image.indexed_iter() {
+                let inside = rows.contains(&row) && columns.contains(&column);
+                assert_eq!(changed[[channel, row, column]], if inside { 7.0 } else { value });
+            }
+            let (reach, before) = (usize::from(side).div_ceil(2), usize::from(side) / 2);
+            let is_of = |cut: &[usize], n: usize| {
+                (0..n).any(|middle| (middle.saturating_sub(before)..(middle + reach).min(n)).eq(cut.iter().copied()))
+            };
+            assert!(is_of(&rows, 9) && is_of(&columns, 12), "{rows:?}, {columns:?}");
+            holes.insert((rows, columns));
+        }
+        assert_eq!(holes.len(), if side == 255 { 1 } else { 9 * 12 }, "side {side}");
+    }
+}
+
 #[test]
 fn settings_out_of_range_are_refused() {
     let affine = |affine| Distort::new().affine(affine);
     let elastic = |sigma, alpha| Distort::new().elastic(Elastic { sigma, alpha });
     let none = Affine::default();
-    let cases: [(&dyn Augment<f32>, &str); 10] = [
+    let cases: [(&dyn Augment<f32>, &str); 12] = [
         (
             &affine(Affine { shift: -1.0, ..none }),
             "the shift of the affine distortion must be at least 0 pixels and finite (got -1)",
@@ -205,6 +263,8 @@ fn settings_out_of_range_are_refused() {
         (&elastic(0.0, 1.0), "the sigma of the elastic distortion must be > 0 pixels and finite (got 0)"),
         (&elastic(f64::NAN, 1.0), "the sigma of the elastic distortion must be > 0 pixels and finite (got NaN)"),
         (&elastic(4.0, -1.0), "the alpha of the elastic distortion must be at least 0 pixels and finite (got -1)"),
+        (&Distort::new().flip(1.5), "the flip of the distortion must be 0 to 1 (got 1.5)"),
+        (&Distort::new().flip(f64::NAN), "the flip of the distortion must be 0 to 1 (got NaN)"),
         (&Distort::new().fill(f64::NAN), "the fill of the distortion must be finite (got NaN)"),
         (&Shift::new(1).fill(f64::INFINITY), "the fill of the shift must be finite (got inf)"),
     ];
@@ -221,6 +281,10 @@ fn augmentations_describe_themselves() {
     assert_eq!(
         describe(&both().fill(0.5)),
         "distort affine shift 2 rotation 15 scale 0.15 shear 10 elastic sigma 4 alpha 34 fill 0.5"
+    );
+    assert_eq!(
+        describe(&Distort::new().flip(0.5).cutout(8)),
+        "distort affine shift 0 rotation 0 scale 0 shear 0 flip 0.5 cutout 8"
     );
     assert_eq!(
         (describe(&Shift::new(2)), describe(&Shift::new(2).fill(1.0))),

@@ -177,6 +177,10 @@ pub(super) enum AugmentSpec {
         #[serde(default)]
         shear: f64,
         elastic: Option<ElasticSpec>,
+        #[serde(default)]
+        flip: f64,
+        #[serde(default)]
+        cutout: u8,
     },
 }
 
@@ -195,13 +199,16 @@ impl AugmentSpec {
         scale: 0.12,
         shear: 8.0,
         elastic: Some(ElasticSpec { sigma: 4.0, alpha: 34.0 }),
+        flip: 0.0,
+        cutout: 0,
     };
 
     pub(super) fn build(self) -> Box<dyn Augment<f32>> {
         match self {
             Self::Shift { pixels } => Box::new(Shift::new(pixels)),
-            Self::Distort { shift, rotation, scale, shear, elastic } => {
-                let distort = Distort::new().affine(Affine { shift, rotation, scale, shear });
+            Self::Distort { shift, rotation, scale, shear, elastic, flip, cutout } => {
+                let affine = Affine { shift, rotation, scale, shear };
+                let distort = Distort::new().affine(affine).flip(flip).cutout(cutout);
                 Box::new(match elastic {
                     Some(ElasticSpec { sigma, alpha }) => distort.elastic(Elastic { sigma, alpha }),
                     None => distort,

@@ -199,6 +199,11 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("epochs = 30", "epochs = 30\naugment = { distort = { shear = 90.0 } }", "must be 0 to 60 degrees (got 90)"),
     (
         "epochs = 30",
+        "epochs = 30\naugment = { distort = { flip = 2.0 } }",
+        "the flip of the distortion must be 0 to 1 (got 2)",
+    ),
+    (
+        "epochs = 30",
         "epochs = 30\nscaling = { standardized = { mean = 0.1, deviation = 0.0 } }",
         "a finite deviation other than 0",
     ),
