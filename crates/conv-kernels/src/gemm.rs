@@ -14,11 +14,12 @@ const ROWS_UNIT: usize = 192;
 /// as many multiply-adds.
 const EAGER: u64 = 2;
 
-/// Multiply-adds that are worth cutting in two: about six microseconds, ten times what it takes to hand over a half.
-const TWO: u64 = 500_000;
+/// Multiply-adds that are worth cutting in two, even if the other thread has to be woken.
+const TWO: u64 = 2_000_000;
 
-/// Where there are only two cells, they are about equal: columns are cut at a multiple of this.
-const HALVES_UNIT: usize = 16;
+/// Where there are only two cells, they are about equal: columns are cut at a multiple of this, two vectors of any set, so
+/// that no tile becomes thin.
+const HALVES_UNIT: usize = 32;
 
 /// With a few rows, the time goes into reading B: an element takes as long as this many multiply-adds.
 const READ: u64 = 8;
