@@ -3,7 +3,7 @@
 mod conv2d;
 
 use conv_kernels::{Activation, Algorithm, Conv2dPlan, Conv2dShape, Epilogue, KernelError, Options, Padding, Scalar};
-use conv_kernels::{Scratch, pool};
+use conv_kernels::{Conv2dShapeBuilder, Scratch, pool};
 use conv2d::{Data, Problem, again_with_each_instruction_set, integers, reals};
 
 const BOTH: [Algorithm; 2] = [Algorithm::Winograd, Algorithm::Winograd4];
@@ -24,25 +24,21 @@ fn shape(channels: [usize; 2], input: [usize; 2], padding: Padding, groups: usiz
 fn of_kernel(
     size: usize,
     dilation: [usize; 2],
-    [inputs, outputs]: [usize; 2],
+    channels: [usize; 2],
     input: [usize; 2],
     padding: Padding,
     groups: usize,
 ) -> Conv2dShape {
-    let builder = Conv2dShape::builder(inputs, outputs, input, [size; 2]).padding(padding).groups(groups);
-    builder.dilation(dilation).build().unwrap()
+    kernel(size, channels, input).dilation(dilation).padding(padding).groups(groups).build().unwrap()
 }
 
 /// With kernels that slide by two.
-fn by_two(
-    size: usize,
-    [inputs, outputs]: [usize; 2],
-    input: [usize; 2],
-    padding: Padding,
-    groups: usize,
-) -> Conv2dShape {
-    let builder = Conv2dShape::builder(inputs, outputs, input, [size; 2]).padding(padding).groups(groups);
-    builder.stride([2, 2]).build().unwrap()
+fn by_two(size: usize, channels: [usize; 2], input: [usize; 2], padding: Padding, groups: usize) -> Conv2dShape {
+    kernel(size, channels, input).stride([2, 2]).padding(padding).groups(groups).build().unwrap()
+}
+
+fn kernel(size: usize, [inputs, outputs]: [usize; 2], input: [usize; 2]) -> Conv2dShapeBuilder {
+    Conv2dShape::builder(inputs, outputs, input, [size; 2])
 }
 
 /// Maps smaller than a tile and wider than a band, bands over several images, parts of channels, groups, all paddings.

@@ -47,7 +47,8 @@ impl<T: Scalar> Op<T> for Gather<'_, T> {
                     let target = &mut target[inside.start - run.start..inside.end - run.start];
                     let line = &plane[line * width + first..(line + 1) * width];
                     if horizontal.stride > 1 {
-                        // The lines between are left out, so that the CPU does not see what comes next: the next channel.
+                        // The lines between are left out, so that the CPU does not see what comes next: asks for the same
+                        // line two channels further.
                         for pixel in (0..line.len()).step_by(S::LANES) {
                             simd.prefetch_read(line.as_ptr().wrapping_add(2 * shape.in_pixels() + pixel));
                         }

@@ -123,8 +123,9 @@ impl<'a> Product<'a> {
         self.partials::<T>().scratch_len::<T>()
     }
 
-    /// Where a pass is cut whose output is `dim`, (images, channels, pixels): channels and pixels in such units. Each cell
-    /// makes copies of the weights, so it should have many columns, and its column matrix, so it should have all channels.
+    /// Where a pass is cut whose output is `dim`, (images, channels, pixels). With a column matrix: channels and pixels in such
+    /// units, but channels last, since each cell makes its own matrix. Without one each cell copies its weights for all of
+    /// its columns, and its columns for all of its weights: it should have many of both.
     fn cuts(&self, dim: [usize; 3], channels: usize, pixels: usize) -> Cuts {
         let work = pass_lanes(self.shape, self.batch);
         if !self.pointwise {

@@ -97,6 +97,13 @@ struct Call<'a, T> {
     epilogue: Epilogue<'a, T>,
 }
 
+/// What is transformed: some channels of the images, or of the gradients of the outputs.
+struct Source<'a, T> {
+    seen: Seen,
+    pixels: &'a [T],
+    channels: Range<usize>,
+}
+
 impl Winograd {
     /// Kernels as large as the tile's that slide as it does, without gaps if by more than one.
     pub(crate) fn applies_to(shape: &Conv2dShape, tile: Tile) -> bool {
@@ -203,32 +210,28 @@ impl Winograd {
         for (group, within) in groups_within(first_map..first_map + maps, layout.maps) {
             for columns in even_parts(layout.columns, layout.band_columns) {
                 for rows in even_parts(images * layout.steps[0] * per_plane, layout.band_rows) {
-                    let band = Band { rows, columns: columns.clone(), first_image, per_plane, top };
+                    let band = Band { group, rows, columns: columns.clone(), first_image, per_plane, top };
                     let channels = group * layout.depth..(group + 1) * layout.depth;
-                    let plane = layout.inputs_plane::<T>();
-                    self.transform_pixels(layout, Seen::Input, call.x, &band, channels, plane, inputs, shared);
+                    let source = Source { seen: Seen::Input, pixels: call.x, channels };
+                    self.transform_pixels(layout, &band, source, layout.inputs_plane::<T>(), inputs, shared);
                     for first in within.clone().step_by(SECTION) {
                         let part = first..within.end.min(first + SECTION);
-                        self.multiply(call, group, &band, &part, inputs, products);
+                        self.multiply(call, &band, &part, inputs, products);
                         let at = group * layout.maps + first - first_map;
                         let maps = y.slice_mut(s![.., at..at + part.len(), ..]);
-                        self.transform_products(call, group, &band, &part, products, shared, maps);
+                        self.transform_products(call, &band, &part, products, shared, maps);
                     }
                 }
             }
         }
     }
 
-    /// `V` of a band, for some channels of the image or of the gradient: `(point, vector of channels, tile, channel in
-    /// it)`.
-    #[expect(clippy::too_many_arguments, reason = "what is seen, where, and two places to write to")]
+    /// `V` of a band: `(point, vector of channels, tile, channel in it)`, points `plane` apart.
     fn transform_pixels<T: Scalar>(
         &self,
         layout: &Layout,
-        seen: Seen,
-        pixels: &[T],
         band: &Band,
-        channels: Range<usize>,
+        Source { seen, pixels, channels }: Source<'_, T>,
         plane: usize,
         transformed: &mut [T],
         turned: &mut [T],
@@ -265,7 +268,6 @@ impl Winograd {
     fn multiply<T: Scalar>(
         &self,
         call: &Call<'_, T>,
-        group: usize,
         band: &Band,
         maps: &Range<usize>,
         inputs: &[T],
@@ -275,7 +277,7 @@ impl Winograd {
         let blocks = layout.blocks_within(maps);
         for (point, inputs) in inputs.chunks_exact(layout.inputs_plane::<T>()).enumerate() {
             for (index, products) in blocks.clone().zip(products.chunks_exact_mut(layout.products_block::<T>())) {
-                let block = group * layout.blocks() + index;
+                let block = band.group * layout.blocks() + index;
                 let op = Product {
                     kernels: &kernels[block * layout.kernels_block::<T>() + point * layout.kernels_plane::<T>()..],
                     width: layout.block(index).1,
@@ -291,11 +293,9 @@ impl Winograd {
     }
 
     /// Pixels from `M`: those of a band, in some output channels of a group.
-    #[expect(clippy::too_many_arguments, reason = "what is transformed, where it belongs, and two places to write to")]
     fn transform_products<T: Scalar>(
         &self,
         call: &Call<'_, T>,
-        group: usize,
         band: &Band,
         maps: &Range<usize>,
         products: &[T],
@@ -314,7 +314,8 @@ impl Winograd {
             let blocks = layout.blocks_within(maps).zip(products.chunks_exact(layout.products_block::<T>()));
             for (block, products) in blocks {
                 let (channels, block_width) = layout.block(block);
-                let all = group * layout.maps + channels.start..group * layout.maps + channels.end;
+                let first_map = band.group * layout.maps;
+                let all = first_map + channels.start..first_map + channels.end;
                 let channels = channels.start - maps.start..channels.end - maps.start;
                 let op = OutputTransform {
                     tile: self.tile,

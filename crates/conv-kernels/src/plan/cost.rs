@@ -40,6 +40,11 @@ const LONELY_TAP: f64 = 1.4;
 /// One point of a tile in the transforms of a vector of channels, for each lane: turning a vector takes as many steps.
 const WINOGRAD_TRANSFORM: f64 = 0.19;
 
+/// What the products at one point take longer than tiles in registers: V and M come and go through the second cache, and so
+/// do the sums of the weight gradient, once a band. Its transforms have the gradients to turn besides.
+const WINOGRAD_PRODUCTS: f64 = 1.1;
+const WINOGRAD_GRADIENT: [f64; 2] = [1.35, 1.15];
+
 /// How much more the larger windows of strided tiles take.
 const WINOGRAD_STRIDED: f64 = 1.15;
 
@@ -231,21 +236,22 @@ impl<'a> Costs<'a> {
         let (read, written) = (depth.div_ceil(self.lanes), maps.div_ceil(self.lanes));
         let (wide_blocks, thin_blocks) = ((written / 2) as f64, (written % 2) as f64);
         let (products, transforms) = if pass == WEIGHT_GRADIENT {
-            // Rows of a tile lie in one vector, and sums are loaded and stored once a band.
+            // The rows of a tile lie in one vector.
             let vector = |channels: usize, each: fn(f64) -> f64| match channels {
                 0 => 0.0,
                 _ => even_parts(channels, wide, |rows| LATENCY.max(each(rows as f64))),
             };
             let (whole, rest) = ((depth / self.lanes) as f64, depth % self.lanes);
+            let [longer, turning] = WINOGRAD_GRADIENT;
             let all = |each| whole * vector(self.lanes, each) + vector(rest, each);
-            (1.35 * (wide_blocks * all(|rows| rows) + thin_blocks * all(|rows| (1.0 + rows) / 2.0)), 1.15)
+            (longer * (wide_blocks * all(|rows| rows) + thin_blocks * all(|rows| (1.0 + rows) / 2.0)), turning)
         } else {
             let wide = Self::tile(wide, depth) / wide as f64;
-            (1.1 * (wide_blocks * wide + thin_blocks * Self::thin_tile(thin, depth) / thin as f64), 1.0)
+            (WINOGRAD_PRODUCTS * (wide_blocks * wide + thin_blocks * Self::thin_tile(thin, depth) / thin as f64), 1.0)
         };
         let transforms = transforms * ((read + written) * self.lanes) as f64 * WINOGRAD_TRANSFORM;
-        let turning = if tile.stride() > 1 { WINOGRAD_STRIDED } else { 1.0 };
-        groups * (tiles[0] * tiles[1] * tile.points()) as f64 * (products + transforms) * turning
+        let strided = if tile.stride() > 1 { WINOGRAD_STRIDED } else { 1.0 };
+        groups * (tiles[0] * tiles[1] * tile.points()) as f64 * (products + transforms) * strided
     }
 
     /// The products, and what each plane costs: more where it is copied. The input gradient sweeps over its border too.

@@ -7,8 +7,10 @@ use crate::conv::groups_within;
 use crate::simd::winograd::Seen;
 use crate::{Conv2dShape, Padding};
 
-/// Some tiles: rows of them, counted through the planes of the images of a cell, and columns.
+/// Some tiles: rows of them, counted through the planes of the images of a cell, and columns; and the group of channels they
+/// are for.
 pub(super) struct Band {
+    pub(super) group: usize,
     pub(super) rows: Range<usize>,
     pub(super) columns: Range<usize>,
     /// The first image of the cell.

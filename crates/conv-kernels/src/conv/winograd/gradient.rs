@@ -16,7 +16,7 @@ use ndarray::{ArrayViewMut2, ArrayViewMut3, Axis, s};
 
 use super::band::Band;
 use super::layout::{GRADIENT_SECTION, Layout};
-use super::{KERNEL_COST, Winograd};
+use super::{KERNEL_COST, Source, Winograd};
 use crate::Scalar;
 use crate::conv::{Partials, groups_within};
 use crate::simd::tiles::even_parts;
@@ -32,7 +32,6 @@ struct Call<'a, T> {
 
 /// Some channels of a group.
 struct Section {
-    group: usize,
     inputs: Range<usize>,
     outputs: Range<usize>,
 }
@@ -59,28 +58,33 @@ impl Winograd {
 
     /// `dweight += Σ x · dy`.
     pub(crate) fn weight_gradient<T: Scalar>(&self, x: &[T], dy: &[T], dweight: &mut [T], scratch: &mut [T]) {
-        let call = Call { layout: self.gradient_layout::<T>(), x, dy };
-        let (partials, bands) = self.partials::<T>(&call.layout);
-        let rows = self.batch * call.layout.steps[0] * call.layout.rows;
+        let layout = self.gradient_layout::<T>();
+        let call = Call { layout, x, dy };
+        let (partials, bands) = self.partials::<T>(&layout);
+        let all_rows = self.batch * layout.steps[0] * layout.rows;
         let sums = partials.sum(scratch, &|share, first, mut sums, scratch| {
-            for band in share {
-                let rows = band * rows / bands..(band + 1) * rows / bands;
-                for columns in even_parts(call.layout.columns, call.layout.band_columns) {
-                    let per_plane = call.layout.rows;
-                    let band = Band { rows: rows.clone(), columns, first_image: 0, per_plane, top: 0 };
-                    self.add_band(&call, &band, first, sums.view_mut(), scratch);
+            for (group, blocks) in groups_within(first..first + sums.nrows(), layout.blocks()) {
+                let at = group * layout.blocks() + blocks.start - first;
+                let mut sums = sums.slice_mut(s![at..at + blocks.len(), ..]);
+                for band in share.clone() {
+                    let rows = band * all_rows / bands..(band + 1) * all_rows / bands;
+                    for columns in even_parts(layout.columns, layout.band_columns) {
+                        let (rows, per_plane) = (rows.clone(), layout.rows);
+                        let band = Band { group, rows, columns, first_image: 0, per_plane, top: 0 };
+                        self.add_band(&call, &band, &blocks, sums.view_mut(), scratch);
+                    }
                 }
             }
         });
-        self.transform_sums(&call.layout, sums, dweight);
+        self.transform_sums(&layout, sums, dweight);
     }
 
-    /// What a band adds to the sums of some blocks of output channels, from the block `first` of all groups on.
+    /// What a band adds to the sums of some blocks of output channels.
     fn add_band<T: Scalar>(
         &self,
         call: &Call<'_, T>,
         band: &Band,
-        first: usize,
+        blocks: &Range<usize>,
         mut sums: ArrayViewMut2<'_, T>,
         scratch: &mut [T],
     ) {
@@ -88,20 +92,18 @@ impl Winograd {
         let [inputs_len, gradients_len, _] = layout.gradient_lens::<T>();
         let (inputs, rest) = scratch.split_at_mut(inputs_len);
         let (gradients, turned) = rest.split_at_mut(gradients_len);
-        let plane = layout.section_plane::<T>();
-        for (group, blocks) in groups_within(first..first + sums.nrows(), layout.blocks()) {
-            let maps = layout.block(blocks.start).0.start..layout.block(blocks.end - 1).0.end;
-            for start in (0..layout.depth).step_by(GRADIENT_SECTION) {
-                let section = start..layout.depth.min(start + GRADIENT_SECTION);
-                let channels = group * layout.depth + section.start..group * layout.depth + section.end;
-                self.transform_pixels(layout, Seen::Input, call.x, band, channels, plane, inputs, turned);
-                for start in maps.clone().step_by(GRADIENT_SECTION) {
-                    let outputs = start..maps.end.min(start + GRADIENT_SECTION);
-                    let channels = group * layout.maps + outputs.start..group * layout.maps + outputs.end;
-                    self.transform_pixels(layout, Seen::Gradient, call.dy, band, channels, plane, gradients, turned);
-                    let section = Section { group, inputs: section.clone(), outputs };
-                    self.add_products(layout, band, &section, inputs, gradients, first, &mut sums);
-                }
+        let (plane, group) = (layout.section_plane::<T>(), band.group);
+        let maps = layout.block(blocks.start).0.start..layout.block(blocks.end - 1).0.end;
+        for section in sections(0..layout.depth) {
+            let channels = group * layout.depth + section.start..group * layout.depth + section.end;
+            let source = Source { seen: Seen::Input, pixels: call.x, channels };
+            self.transform_pixels(layout, band, source, plane, inputs, turned);
+            for outputs in sections(maps.clone()) {
+                let channels = group * layout.maps + outputs.start..group * layout.maps + outputs.end;
+                let source = Source { seen: Seen::Gradient, pixels: call.dy, channels };
+                self.transform_pixels(layout, band, source, plane, gradients, turned);
+                let section = Section { inputs: section.clone(), outputs };
+                self.add_products(layout, band, &section, [inputs, gradients], blocks.start, &mut sums);
             }
         }
     }
@@ -136,15 +138,13 @@ impl Winograd {
         });
     }
 
-    /// `dU += V dMᵀ` for a section of the channels.
-    #[expect(clippy::too_many_arguments, reason = "two operands, the sums, and which of them")]
+    /// `dU += V dMᵀ` for a section of the channels; the sums are those of the blocks from `first` on.
     fn add_products<T: Scalar>(
         &self,
         layout: &Layout,
         band: &Band,
         section: &Section,
-        inputs: &[T],
-        gradients: &[T],
+        [inputs, gradients]: [&[T]; 2],
         first: usize,
         sums: &mut ArrayViewMut2<'_, T>,
     ) {
@@ -153,7 +153,7 @@ impl Winograd {
         for (point, (inputs, gradients)) in points {
             for block in layout.blocks_within(&section.outputs) {
                 let (channels, width) = layout.block(block);
-                let mut row = sums.row_mut(section.group * layout.blocks() + block - first);
+                let mut row = sums.row_mut(block - first);
                 let row = row.as_slice_mut().expect("sums of a block are contiguous");
                 let op = GradientProduct {
                     inputs,
@@ -168,4 +168,9 @@ impl Winograd {
             }
         }
     }
+}
+
+/// Channels, a few at a time.
+fn sections(channels: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    channels.clone().step_by(GRADIENT_SECTION).map(move |start| start..channels.end.min(start + GRADIENT_SECTION))
 }
