@@ -81,16 +81,15 @@ impl Partials {
         cell_len: usize,
         rows: [usize; 2],
     ) -> Self {
-        let cells = pass_lanes(shape, batch);
-        let affordable = (PARTIALS_BYTES / (rows[0] * rows[1] * size_of::<T>()).max(1)).clamp(1, MAX_LANES);
-        Self {
-            lanes: cells.min(blocks).min(affordable).max(1),
-            rows,
-            unit: channel_unit(shape, rows[0], ENOUGH_ROWS),
-            cells,
-            blocks,
-            cell_len: aligned::<T>(cell_len),
-        }
+        let (cells, unit) = (pass_lanes(shape, batch), channel_unit(shape, rows[0], ENOUGH_ROWS));
+        let lanes = cells.min(blocks).clamp(1, MAX_LANES);
+        Self { lanes, rows, unit, cells, blocks, cell_len: aligned::<T>(cell_len) }.within::<T>(PARTIALS_BYTES)
+    }
+
+    /// No more of them than take so many bytes.
+    pub(crate) fn within<T>(self, bytes: usize) -> Self {
+        let affordable = bytes / (self.rows[0] * self.rows[1] * size_of::<T>()).max(1);
+        Self { lanes: self.lanes.min(affordable).max(1), ..self }
     }
 
     /// Partial gradients that look like the weights.
@@ -113,8 +112,8 @@ impl Partials {
         aligned::<T>(self.len()) + self.cells * self.cell_len
     }
 
-    /// The sum of the partial gradients, where `work(blocks, first row, partial, scratch)` adds the share of these
-    /// blocks to rows that start at zero.
+    /// The sum of the partial gradients, where `work(blocks, first row, partial, scratch)` writes the share of these
+    /// blocks, one or more, to rows that hold anything.
     pub(crate) fn sum<'s, T: Scalar>(
         &self,
         scratch: &'s mut [T],
@@ -122,13 +121,16 @@ impl Partials {
     ) -> &'s [T] {
         let (partials, cells) = scratch.split_at_mut(aligned::<T>(self.len()));
         let partials = &mut partials[..self.len()];
+        if self.blocks == 0 {
+            partials.fill(T::ZERO);
+            return partials;
+        }
 
         let [rows, row] = self.rows;
         let dim = [self.lanes, rows, row];
         let cuts = Cuts::new(self.cells, dim, [1, self.unit, row], [0, 1, 2]);
         let whole = Cell::whole(view3(dim, partials), cells);
         grid(whole, cuts, self.cell_len, &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
-            cell.view.fill(T::ZERO);
             for (lane, partial) in (cell.start[0]..).zip(cell.view.axis_iter_mut(Axis(0))) {
                 let first = |lane: usize| lane * self.blocks / self.lanes;
                 work(first(lane)..first(lane + 1), cell.start[1], partial, cell.scratch);
@@ -155,6 +157,16 @@ fn add_tree<T: Scalar>(rows: &mut [T], len: usize) {
             }
             step *= 2;
         }
+    });
+}
+
+/// `to += from`, in parallel.
+pub(crate) fn add_all<T: Scalar>(to: &mut [T], from: &[T]) {
+    let len = to.len();
+    let cuts = Cuts::new(lanes((READ * len) as u64), [1, 1, len], [1, 1, LINE], [2, 0, 1]);
+    grid(Cell::whole(view3([1, 1, len], to), &mut [][..]), cuts, 0, &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
+        let to = cell.view.as_slice_mut().expect("a part of a row is contiguous");
+        add(to, &from[cell.start[2]..]);
     });
 }
 

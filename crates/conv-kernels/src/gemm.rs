@@ -74,7 +74,8 @@ fn cells<T: Scalar>(isa: Isa, alpha: T, a: ArrayView2<'_, T>, b: ArrayView2<'_, 
         let [top, left, _] = cell.start;
         let rows = a.slice(s![top..top + c.nrows(), ..]);
         let columns = b.slice(s![.., left..left + c.ncols()]);
-        T::product(isa, alpha, rows, columns.insert_axis(Axis(0)), beta, None, c.insert_axis(Axis(0)));
+        let [rows, columns] = [rows, columns].map(|matrix| matrix.insert_axis(Axis(0)));
+        T::product(isa, alpha, rows, columns, beta, None, c.insert_axis(Axis(0)));
     });
 }
 
@@ -92,33 +93,32 @@ fn cuts(m: usize, k: usize, n: usize) -> Cuts {
     COLUMNS_UNITS.into_iter().map(cuts).find(enough).unwrap_or_else(|| cuts(COLUMNS_UNITS[3]))
 }
 
-/// `C ← α A B + β C` for each of several B and C on the calling thread, with the vectors of a fast set; and then the bias,
-/// one number a row of C.
+/// `C ← α A B + β C` for each of several B and C on the calling thread, or `C ← α Σ A B + β C` over several A and B, with the
+/// vectors of a fast set; and then the bias, one number a row of C.
 pub(crate) fn serial<T: Scalar>(
     isa: Isa,
     alpha: T,
-    a: ArrayView2<'_, T>,
+    a: ArrayView3<'_, T>,
     b: ArrayView3<'_, T>,
     beta: T,
     bias: Option<&[T]>,
     mut c: ArrayViewMut3<'_, T>,
 ) {
     let add = beta != T::ZERO;
-    if beta != T::one() && (add || a.ncols() == 0) {
+    if beta != T::one() && (add || a.is_empty()) {
         c.mapv_inplace(|c| if add { beta * c } else { T::ZERO });
     }
-    let alone = |b: &ArrayView3<'_, T>, c: &ArrayViewMut3<'_, T>| {
-        along_columns(isa.lanes::<T>(), &a, &b.index_axis(Axis(0), 0), &c.index_axis(Axis(0), 0))
-    };
-    let run = |a: ArrayView2<'_, T>, b: ArrayView3<'_, T>, bias, c: ArrayViewMut3<'_, T>| {
-        let len = scratch_len(isa, &a, b.len_of(Axis(0)) * b.len_of(Axis(2)));
+    let run = |a: ArrayView3<'_, T>, b: ArrayView3<'_, T>, bias, c: ArrayViewMut3<'_, T>| {
+        let len = scratch_len(isa, &a, c.len_of(Axis(0)) * c.len_of(Axis(2)));
         T::with_scratch(len, |scratch| T::run(isa, Product { alpha, a, b, add, bias, c, scratch }));
     };
-    if b.len_of(Axis(0)) > 1 || !alone(&b, &c) {
+    let [first_a, first_b] = [&a, &b].map(|matrices| matrices.index_axis(Axis(0), 0));
+    let one = c.len_of(Axis(0)) == 1;
+    if !one || !along_columns(isa.lanes::<T>(), &first_a, &first_b, &c.index_axis(Axis(0), 0)) {
         return run(a, b, bias, c);
     }
-    let (a, b) = (b.index_axis_move(Axis(0), 0).reversed_axes(), a.reversed_axes().insert_axis(Axis(0)));
-    run(a, b, None, c.view_mut().permuted_axes([0, 2, 1]));
+    let [a, b] = [a, b].map(|matrices| matrices.permuted_axes([0, 2, 1]));
+    run(b, a, None, c.view_mut().permuted_axes([0, 2, 1]));
     add_bias(bias, c);
 }
 

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt::Debug;
 
-use ndarray::{ArrayView2, ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD, NdFloat};
+use ndarray::{ArrayView3, ArrayViewD, ArrayViewMut3, ArrayViewMutD, Axis, NdFloat};
 
 use crate::norm::Normalizing;
 use crate::plan::Pass;
@@ -72,13 +72,13 @@ pub trait Scalar: Element + NdFloat {
     #[must_use]
     fn as_f64(self) -> f64;
 
-    /// `C ← α A B + β C` for each of several B and C, and then the bias, one number a row of C, on the calling thread;
-    /// [`gemm`](crate::gemm()) is the checked, parallel one.
+    /// `C ← α A B + β C` for each of several B and C, or `C ← α Σ A B + β C` over several A and B; and then the bias, one
+    /// number a row of C, on the calling thread. [`gemm`](crate::gemm()) is the checked, parallel one.
     #[doc(hidden)]
     fn product(
         isa: Isa,
         alpha: Self,
-        a: ArrayView2<'_, Self>,
+        a: ArrayView3<'_, Self>,
         b: ArrayView3<'_, Self>,
         beta: Self,
         bias: Option<&[Self]>,
@@ -151,7 +151,7 @@ macro_rules! float {
             fn product(
                 isa: Isa,
                 alpha: Self,
-                a: ArrayView2<'_, Self>,
+                a: ArrayView3<'_, Self>,
                 b: ArrayView3<'_, Self>,
                 beta: Self,
                 bias: Option<&[Self]>,
@@ -160,8 +160,11 @@ macro_rules! float {
                 if isa.is_fast() {
                     return gemm::serial(isa, alpha, a, b, beta, bias, c);
                 }
-                for (b, c) in b.outer_iter().zip(c.outer_iter_mut()) {
-                    $product(alpha, a, b, beta, c);
+                for (index, b) in b.outer_iter().enumerate() {
+                    // The only A, or the only C, is that of all B.
+                    let [a_index, c_index] = [a.len_of(Axis(0)), c.len_of(Axis(0))].map(|count| index.min(count - 1));
+                    let beta = if c_index < index { 1.0 } else { beta };
+                    $product(alpha, a.index_axis(Axis(0), a_index), b, beta, c.index_axis_mut(Axis(0), c_index));
                 }
                 gemm::add_bias(bias, c);
             }

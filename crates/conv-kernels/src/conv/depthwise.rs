@@ -25,7 +25,7 @@ use ndarray::{ArrayViewMut3, Axis};
 pub(crate) use geometry::Geometry;
 use way::Way;
 
-use super::{Partials, add, finish, pass_lanes};
+use super::{Partials, add_all, finish, pass_lanes};
 use crate::scratch::aligned;
 use crate::simd::Isa;
 use crate::simd::gradient::AlongPixels;
@@ -235,7 +235,7 @@ impl<'a> Depthwise<'a> {
                 }
             }
         });
-        add(dweight, sum);
+        add_all(dweight, sum);
     }
 
     /// `sums += ` what a strip of planes contributes, lane by lane; nothing if it has to go row by row.

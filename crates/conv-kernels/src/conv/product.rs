@@ -18,7 +18,7 @@ use std::ops::Range;
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3, Axis, s};
 
 use super::columns::{Gather, Scatter};
-use super::{ENOUGH_ROWS, Partials, add, channel_unit, finish, groups_within, pass_lanes};
+use super::{ENOUGH_ROWS, Partials, add_all, channel_unit, finish, groups_within, pass_lanes};
 use crate::scratch::aligned;
 use crate::simd::Isa;
 use crate::simd::tiles::even_parts;
@@ -40,7 +40,14 @@ const MIN_COLUMNS: usize = 64;
 /// So many columns are worth the copy of the weights that a cell makes.
 const ENOUGH_COLUMNS: usize = 768;
 
-/// Small images are joined until sums over their pixels are as long as this.
+/// Bytes of all partial gradients of sums over images, which are read and written once for a few of these: the fewer, the
+/// longer the second cache holds what a cell has of them.
+const SUMS_BYTES: usize = 2 << 20;
+
+/// Smaller images than this are joined for sums over their pixels.
+const ENOUGH_PIXELS: usize = 32;
+
+/// Until they have so many.
 const ENOUGH_DEPTH: usize = 192;
 
 /// One pass of a convolution as matrix products.
@@ -85,7 +92,9 @@ impl<'a> Product<'a> {
     /// Images, and pixels of each, in a block of a sum over pixels: the most.
     fn deep<T>(&self) -> [usize; 2] {
         let pixels = self.shape.out_pixels();
-        let [together, strip] = if self.pointwise {
+        let [together, strip] = if self.sums_images() {
+            [1, pixels]
+        } else if self.pointwise {
             [ENOUGH_DEPTH.div_ceil(pixels), pixels]
         } else {
             [self.columns::<T>() / pixels, self.columns::<T>()]
@@ -168,6 +177,7 @@ impl<'a> Product<'a> {
                     let bias = epilogue.bias.map(|bias| &bias[first..first + within.len()]);
                     let first = first - first_map;
                     let mut y = y.slice_mut(s![images.clone(), first..first + within.len(), pixels.clone()]);
+                    let overlays = overlays.insert_axis(Axis(0));
                     T::product(self.isa, T::one(), overlays, columns, T::ZERO, bias, y.view_mut());
                     finish(Epilogue { bias: None, ..epilogue }, &mut y, first_map + first);
                 }
@@ -196,13 +206,14 @@ impl<'a> Product<'a> {
                     let dy = self.gradients_of(dy, of_group.clone(), &(shift(&images, first_image), pixels.clone()));
                     let taps = within.start * elements..within.end * elements;
                     let overlays = self.overlays(weight, of_group).slice_move(s![.., taps]).reversed_axes();
+                    let overlays = overlays.insert_axis(Axis(0));
                     let first = group * depth + within.start - first_channel;
                     let mut dx = dx.slice_mut(s![images.clone(), first..first + within.len(), ..]);
                     if self.pointwise {
                         T::product(self.isa, T::one(), overlays, dy, T::ZERO, None, dx);
                         continue;
                     }
-                    let rows = overlays.nrows();
+                    let rows = overlays.len_of(Axis(1));
                     let columns = &mut scratch[..rows * images.len() * pixels.len()];
                     let target = by_image_mut(rows, images.len(), columns);
                     T::product(self.isa, T::one(), overlays, dy, T::ZERO, None, target);
@@ -220,30 +231,46 @@ impl<'a> Product<'a> {
     pub(crate) fn weight_gradient<T: Scalar>(&self, x: &[T], dy: &[T], dweight: &mut [T], scratch: &mut [T]) {
         let (_, maps) = self.group();
         let sum = self.partials::<T>().sum(scratch, &|blocks, first_map, mut partial, scratch| {
-            let (columns, gradients) = scratch.split_at_mut(self.deep_lens::<T>()[0]);
-            for block in self.deep_blocks::<T>().skip(blocks.start).take(blocks.len()) {
-                for (group, within) in groups_within(first_map..first_map + partial.nrows(), maps) {
-                    let of_cell = group * maps + within.start..group * maps + within.end;
-                    let rows = of_cell.start - first_map..of_cell.end - first_map;
+            for (group, within) in groups_within(first_map..first_map + partial.nrows(), maps) {
+                let of_cell = group * maps + within.start..group * maps + within.end;
+                let rows = of_cell.start - first_map..of_cell.end - first_map;
+                let mut sums = partial.slice_mut(s![rows, ..]).insert_axis(Axis(0));
+                let mut add = |dy: ArrayView3<'_, T>, columns: ArrayView3<'_, T>, beta: T| {
+                    let columns = columns.permuted_axes([0, 2, 1]);
+                    T::product(self.isa, T::one(), dy, columns, beta, None, sums.view_mut());
+                };
+                if self.sums_images() {
+                    let images = (blocks.clone(), 0..self.shape.out_pixels());
+                    add(self.gradients_of(dy, of_cell, &images), self.underlays(x, group, &images), T::ZERO);
+                    continue;
+                }
+                let (columns, gradients) = scratch.split_at_mut(self.deep_lens::<T>()[0]);
+                let mut beta = T::ZERO;
+                for block in self.deep_blocks::<T>().skip(blocks.start).take(blocks.len()) {
                     let columns = if self.pointwise {
                         side_by_side(self.underlays(x, group, &block), columns)
                     } else {
                         self.column_matrix(x, group, &block, columns)
                     };
-                    let dy = side_by_side(self.gradients_of(dy, of_cell, &block), gradients);
-                    let (columns, partial) = (columns.reversed_axes(), partial.slice_mut(s![rows, ..]));
-                    let (columns, partial) = (columns.insert_axis(Axis(0)), partial.insert_axis(Axis(0)));
-                    T::product(self.isa, T::one(), dy, columns, T::one(), None, partial);
+                    let dy = side_by_side(self.gradients_of(dy, of_cell.clone(), &block), gradients);
+                    add(dy.insert_axis(Axis(0)), columns.insert_axis(Axis(0)), beta);
+                    beta = T::one();
                 }
             }
         });
-        add(dweight, sum);
+        add_all(dweight, sum);
+    }
+
+    /// Whether sums over pixels need neither a column matrix nor joined images: then each block is an image.
+    fn sums_images(&self) -> bool {
+        self.pointwise && self.shape.out_pixels() >= ENOUGH_PIXELS
     }
 
     /// How the weight gradient's blocks are shared out.
     fn partials<T: Scalar>(&self) -> Partials {
         let blocks = self.deep_blocks::<T>().count();
-        Partials::of_weights::<T>(self.shape, self.batch, blocks, self.deep_lens::<T>().iter().sum())
+        let partials = Partials::of_weights::<T>(self.shape, self.batch, blocks, self.deep_lens::<T>().iter().sum());
+        if self.sums_images() { partials.within::<T>(SUMS_BYTES) } else { partials }
     }
 
     /// The overlays of the given output channels, one a row.

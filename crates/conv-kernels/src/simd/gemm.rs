@@ -14,6 +14,7 @@
 //!
 //! Several B that share A, and have a C each, are one product: their columns stand side by side, as those of a single
 //! wide matrix, and a panel goes on from one B to the next. So small images fill vectors as well as large ones do.
+//! Several pairs of A and B that share C are one product as well, with all their k in a row.
 //!
 //! Each element of C is one chain of multiply-adds through all of k, in order: unfinished sums wait in C. So its bits
 //! depend on its row of A and its column of B alone, not on tiles, blocks, or the matrices that these came in.
@@ -24,7 +25,9 @@ mod panel;
 #[cfg(test)]
 mod tests;
 
-use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3};
+use std::ops::Range;
+
+use ndarray::{ArrayView3, ArrayViewMut3};
 
 use columns::Columns;
 use copies::Copies;
@@ -75,19 +78,19 @@ const fn tile_len(registers: usize, lanes: usize) -> usize {
     most_rows(registers)[0].next_multiple_of(lanes) * depth(registers)
 }
 
-/// `C ← α A B`, or `C ← α A B + C`, for each of several B and C.
+/// `C ← α A B`, or `C ← α A B + C`, for each of several B and C; or `C ← α Σ A B (+ C)` over several A and B.
 pub(crate) struct Product<'a, T> {
     /// α, multiplied into B.
     pub(crate) alpha: T,
-    /// A `(m, k)`.
-    pub(crate) a: ArrayView2<'a, T>,
+    /// A `(terms, m, k)`: one, or as many as there are B.
+    pub(crate) a: ArrayView3<'a, T>,
     /// B `(matrices, k, n)`; vectors lie along its rows.
     pub(crate) b: ArrayView3<'a, T>,
     /// Whether the sums begin with what C holds; else C is not read.
     pub(crate) add: bool,
     /// What is added to the finished sums, one number a row of C, or nothing.
     pub(crate) bias: Option<&'a [T]>,
-    /// C `(matrices, m, n)`.
+    /// C `(matrices, m, n)`, or only one if there are several A.
     pub(crate) c: ArrayViewMut3<'a, T>,
     /// Room for copies of A and B, as much as [`scratch_len`] says.
     pub(crate) scratch: &'a mut [T],
@@ -110,25 +113,28 @@ struct Strip<P, const N: usize> {
     starts: [isize; N],
 }
 
-/// What a panel is for: rows of A, a part of k, and the panel's first vector, counted along the rows of all C.
+/// What a panel is for: rows of A, some terms, a part of k of each, and the panel's first vector, counted along the rows of
+/// all C.
 #[derive(Clone, Copy)]
 struct At {
     row: usize,
     rows: usize,
+    term: usize,
+    terms: usize,
     k: usize,
     depth: usize,
     vector: usize,
 }
 
 /// Elements of scratch that a product needs, with `columns` of all B together.
-pub(crate) fn scratch_len<T>(isa: Isa, a: &ArrayView2<'_, T>, columns: usize) -> usize {
+pub(crate) fn scratch_len<T>(isa: Isa, a: &ArrayView3<'_, T>, columns: usize) -> usize {
     needs(isa.registers(), isa.lanes::<T>(), a, columns)
 }
 
 #[inline(always)]
-fn needs<T>(registers: usize, lanes: usize, a: &ArrayView2<'_, T>, columns: usize) -> usize {
+fn needs<T>(registers: usize, lanes: usize, a: &ArrayView3<'_, T>, columns: usize) -> usize {
     let copied = Copies::of(a, columns) != Copies::None;
-    let tiles = if copied { BLOCK.min(a.nrows()).div_ceil(most_rows(registers)[0]) } else { 0 };
+    let tiles = if copied { BLOCK.min(a.dim().1).div_ceil(most_rows(registers)[0]) } else { 0 };
     TILE + PANEL + tiles * tile_len(registers, lanes)
 }
 
@@ -136,11 +142,13 @@ impl<T: Scalar> Op<T> for Product<'_, T> {
     #[inline(always)]
     fn eval<S: Simd<T>>(mut self, simd: S) {
         let scratch = std::mem::take(&mut self.scratch);
-        let ((m, k), (matrices, b_rows, n)) = (self.a.dim(), self.b.dim());
+        let ((terms, m, k), (matrices, b_rows, n)) = (self.a.dim(), self.b.dim());
+        let sums = if terms == 1 { matrices } else { 1 };
+        assert!(terms == 1 || terms == matrices, "one A for all B, or one for each");
         assert_eq!(b_rows, k, "A has as many columns as B has rows");
-        assert_eq!(self.c.dim(), (matrices, m, n), "C has the rows of A and the columns of B");
+        assert_eq!(self.c.dim(), (sums, m, n), "C has the rows of A and the columns of B");
         assert!(self.bias.is_none_or(|bias| bias.len() == m), "a number for each row of C");
-        let columns = matrices * n;
+        let columns = sums * n;
         let copies = Copies::of(&self.a, columns);
         assert!(scratch.len() >= needs(S::REGISTERS, S::LANES, &self.a, columns), "room for copies");
         if columns == 0 {
@@ -160,8 +168,9 @@ impl<T: Scalar> Op<T> for Product<'_, T> {
         let (copy_of_c, rest) = scratch.split_at_mut(TILE);
         let (panel, block) = rest.split_at_mut(PANEL);
         for rows in even_parts(m, BLOCK) {
-            for part in even_parts(k, depth) {
-                let mut at = At { row: rows.start, rows: rows.len(), k: part.start, depth: part.len(), vector: 0 };
+            for (some, part) in parts([terms, k], depth) {
+                let [term, terms, k, depth] = [some.start, some.len(), part.start, part.len()];
+                let mut at = At { row: rows.start, rows: rows.len(), term, terms, k, depth, vector: 0 };
                 self.copy_a(simd, at, copies, block);
                 let copy = (copies, &*block);
                 let vectors = columns.div_ceil(S::LANES);
@@ -185,12 +194,12 @@ impl<T: Scalar> Op<T> for Product<'_, T> {
 }
 
 impl<T: Scalar> Product<'_, T> {
-    /// Where a part of A lies.
+    /// Where a part of A lies, that of the first term.
     #[inline(always)]
     fn place_of_a(&self, at: At) -> Place<*const T> {
-        let [row, column] = [self.a.strides()[0], self.a.strides()[1]];
-        let first = self.a.as_ptr().wrapping_offset(at.row as isize * row + at.k as isize * column);
-        Place { first, row, column }
+        let [term, row, column] = [self.a.strides()[0], self.a.strides()[1], self.a.strides()[2]];
+        let offset = at.term as isize * term + at.row as isize * row + at.k as isize * column;
+        Place { first: self.a.as_ptr().wrapping_offset(offset), row, column }
     }
 
     /// `N` vectors of all rows of C, over a part of k. Answers `N`.
@@ -218,8 +227,9 @@ impl<T: Scalar> Product<'_, T> {
             let at = At { row: at.row + tile.start, rows: tile.len(), ..at };
             let a = self.place_of_tile::<S>(at, (index, tile.start), copies, block);
             let ahead = self.ahead::<S>(at, N + index, in_place);
-            let add = self.add || at.k > 0;
-            let finished = at.k + at.depth == self.a.ncols();
+            let add = self.add || at.k > 0 || at.term > 0;
+            let (terms, _, k) = self.a.dim();
+            let finished = at.k + at.depth == k && at.term + at.terms == terms;
             let bias = self.bias.filter(|_| finished).map(|bias| &bias[at.row..at.row + at.rows]);
             let c = if direct {
                 let row = self.c.strides()[1];
@@ -237,10 +247,10 @@ impl<T: Scalar> Product<'_, T> {
             // these rows, and whole vectors in them.
             unsafe {
                 if N > 2 {
-                    with_rows!(at.rows, [1, 2], R => multiply::<T, S, R, N>(simd, at.depth, a, b, ahead, add, bias, c));
+                    with_rows!(at.rows, [1, 2], R => multiply::<T, S, R, N>(simd, at.terms * at.depth, a, b, ahead, add, bias, c));
                 } else {
                     with_rows!(at.rows, ..=wide_rows::<T, S>(), R => {
-                        multiply::<T, S, R, N>(simd, at.depth, a, b, ahead, add, bias, c);
+                        multiply::<T, S, R, N>(simd, at.terms * at.depth, a, b, ahead, add, bias, c);
                     });
                 }
             }
@@ -255,12 +265,12 @@ impl<T: Scalar> Product<'_, T> {
     /// one's first. Packing would wait for them all.
     #[inline(always)]
     fn ahead<S: Simd<T>>(&self, at: At, beyond: usize, in_place: bool) -> Place<*const T> {
-        let ((matrices, _, n), strides) = (self.b.dim(), self.b.strides());
+        let ((matrices, _, n), strides) = (self.c.dim(), self.b.strides());
         let (start, first) = ((at.vector + beyond) * S::LANES, self.b.as_ptr());
         if in_place || strides[2] != 1 || start >= matrices * n {
             return Place { first, row: 0, column: 0 };
         }
-        let [matrix, k, column] = [start / n, at.k, start % n].map(|index| index as isize);
+        let [matrix, k, column] = [start / n + at.term, at.k, start % n].map(|index| index as isize);
         Place {
             first: first.wrapping_offset(matrix * strides[0] + k * strides[1] + column),
             row: strides[1],
@@ -320,6 +330,13 @@ impl<T: Scalar> Product<'_, T> {
             }
         }
     }
+}
+
+/// Parts of a sum: some terms with all of their k, or one with a part of it.
+#[inline(always)]
+fn parts([terms, k]: [usize; 2], depth: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+    even_parts(terms, (depth / k.max(1)).max(1))
+        .flat_map(move |terms| even_parts(k, depth).map(move |part| (terms.clone(), part)))
 }
 
 /// Where vectors that follow each other begin.

@@ -119,6 +119,7 @@ impl Direct<'_> {
                 let first = group * way.sums[0] + within.start - first_row;
                 let mut sums = partial.slice_mut(s![first..first + within.len(), ..]);
                 let sums = sums.as_slice_mut().expect("whole rows are contiguous");
+                sums.fill(T::ZERO);
                 let maps = group * maps + within.start..group * maps + within.end.min(maps);
                 for (image, strip) in blocks.clone().map(|block| (block / strips, block % strips)) {
                     let rows = strip * height / strips..(strip + 1) * height / strips;

@@ -66,6 +66,7 @@ impl Winograd {
             for (group, blocks) in groups_within(first..first + sums.nrows(), layout.blocks()) {
                 let at = group * layout.blocks() + blocks.start - first;
                 let mut sums = sums.slice_mut(s![at..at + blocks.len(), ..]);
+                sums.fill(T::ZERO);
                 for band in share.clone() {
                     let rows = band * all_rows / bands..(band + 1) * all_rows / bands;
                     for columns in even_parts(layout.columns, layout.band_columns) {

@@ -1,6 +1,6 @@
 //! Copies of A, where its own places are bad.
 
-use ndarray::ArrayView2;
+use ndarray::{ArrayView3, Axis};
 
 use super::super::tiles::{even_parts, wide_rows};
 use super::{At, FEW, Place, Product, tile_len};
@@ -30,11 +30,13 @@ pub(super) enum Copies {
 impl Copies {
     /// What pays for itself, with so many columns of B.
     #[inline(always)]
-    pub(super) fn of<T>(a: &ArrayView2<'_, T>, columns: usize) -> Self {
-        let [row, column] = [a.strides()[0], a.strides()[1]];
-        let collide = a.nrows() > COLLIDING && (row.unsigned_abs() * size_of::<T>()).is_multiple_of(PAGE);
+    pub(super) fn of<T>(a: &ArrayView3<'_, T>, columns: usize) -> Self {
+        let ((terms, rows, _), [row, column]) = (a.dim(), [a.strides()[1], a.strides()[2]]);
+        let collide = rows > COLLIDING && (row.unsigned_abs() * size_of::<T>()).is_multiple_of(PAGE);
         match column {
-            _ if a.nrows() <= FEW => Self::None,
+            // One after the other: a tile goes through all of them.
+            _ if terms > 1 => Self::Tiles,
+            _ if rows <= FEW => Self::None,
             1 if columns >= 256 => Self::Tiles,
             1 if columns >= 32 && collide => Self::Rows,
             1 => Self::None,
@@ -58,8 +60,9 @@ impl<T: Scalar> Product<'_, T> {
             Copies::None => {}
             Copies::Rows => {
                 let copies = block.chunks_exact_mut(pitch(at.depth));
+                let a = self.a.index_axis(Axis(0), at.term);
                 for (row, copy) in (at.row..at.row + at.rows).zip(copies) {
-                    let row = self.a.row(row).to_slice().expect("rows that are copied as they are have no gaps");
+                    let row = a.row(row).to_slice().expect("rows that are copied as they are have no gaps");
                     copy[..at.depth].copy_from_slice(&row[at.k..at.k + at.depth]);
                 }
             }
@@ -95,14 +98,16 @@ impl<T: Scalar> Product<'_, T> {
     #[inline(always)]
     fn copy_tiles<S: Simd<T>>(&self, simd: S, at: At, block: &mut [T]) {
         let depth = at.depth.min(S::LANES);
-        for first in (0..at.depth).step_by(S::LANES) {
+        for (term, first) in (0..at.terms).flat_map(|term| (0..at.depth).step_by(S::LANES).map(move |k| (term, k))) {
             // The last columns begin earlier where the part is no multiple.
             let first = first.min(at.depth - depth);
             let copies = block.chunks_exact_mut(tile_len(S::REGISTERS, S::LANES));
             for (tile, copy) in even_parts(at.rows, wide_rows::<T, S>()).zip(copies) {
-                let part = At { row: at.row + tile.start, rows: tile.len(), k: at.k + first, depth, ..at };
+                let (row, term, k) = (at.row + tile.start, at.term + term, at.k + first);
+                let part = At { row, rows: tile.len(), term, k, depth, ..at };
                 let width = part.rows.next_multiple_of(S::LANES);
-                self.copy_square(simd, part, &mut copy[first * width..(first + depth) * width]);
+                let place = (term - at.term) * at.depth + first;
+                self.copy_square(simd, part, &mut copy[place * width..(place + depth) * width]);
             }
         }
     }
@@ -114,7 +119,7 @@ impl<T: Scalar> Product<'_, T> {
         assert!(at.depth <= S::LANES && copy.len() == at.depth * width, "room for whole vectors of rows");
         let top = at.row - self.above(at, width);
         let a = self.place_of_a(At { row: top, ..at });
-        let whole = self.a.nrows() >= width;
+        let whole = self.a.dim().1 >= width;
         for row in (0..width).step_by(S::LANES) {
             let from = a.first.wrapping_offset(row as isize * a.row);
             let to = copy[row..].as_mut_ptr();
@@ -128,7 +133,7 @@ impl<T: Scalar> Product<'_, T> {
                 }
             } else {
                 for (k, row) in (0..at.depth).flat_map(|k| (row..row + S::LANES).map(move |row| (k, row))) {
-                    if let Some(&a) = self.a.get([top + row, at.k + k]) {
+                    if let Some(&a) = self.a.get([at.term, top + row, at.k + k]) {
                         copy[k * width + row] = a;
                     }
                 }
@@ -139,6 +144,6 @@ impl<T: Scalar> Product<'_, T> {
     /// How many rows above a tile are copied with it: near the end of A, they make whole vectors.
     #[inline(always)]
     fn above(&self, at: At, width: usize) -> usize {
-        at.row - at.row.min(self.a.nrows().saturating_sub(width))
+        at.row - at.row.min(self.a.dim().1.saturating_sub(width))
     }
 }

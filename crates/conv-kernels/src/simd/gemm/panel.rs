@@ -5,15 +5,24 @@ use super::{At, Product, Simd};
 use crate::Scalar;
 
 impl<T: Scalar> Product<'_, T> {
-    /// Copies vectors of B to the panel, `(k, vector, lane)`, with zeros where B is narrower than a vector.
+    /// Copies vectors of B to the panel, `(term, k, vector, lane)`, with zeros where B is narrower than a vector.
     #[inline(always)]
     pub(super) fn pack<S: Simd<T>, const N: usize>(&self, simd: S, at: At, columns: &Columns<N>, panel: &mut [T]) {
+        for term in 0..at.terms {
+            let at = At { term: at.term + term, ..at };
+            self.pack_term(simd, at, columns, &mut panel[term * at.depth * N * S::LANES..]);
+        }
+    }
+
+    /// One term of them.
+    #[inline(always)]
+    fn pack_term<S: Simd<T>, const N: usize>(&self, simd: S, at: At, columns: &Columns<N>, panel: &mut [T]) {
         let (depth, width) = (at.depth, N * S::LANES);
         assert!(panel.len() >= depth * width + S::LANES, "room for the part, and for what is stored beyond it");
         let strides = [self.b.strides()[0], self.b.strides()[1], self.b.strides()[2]];
         let place = |k: usize, v: usize| k * width + v * S::LANES;
         let from = |k: usize, matrix: usize, column: usize| {
-            let [matrix, k, column] = [matrix as isize, (at.k + k) as isize, column as isize];
+            let [matrix, k, column] = [(at.term + matrix) as isize, (at.k + k) as isize, column as isize];
             self.b.as_ptr().wrapping_offset(matrix * strides[0] + k * strides[1] + column * strides[2])
         };
         let [_, row, column] = strides;
@@ -53,7 +62,7 @@ impl<T: Scalar> Product<'_, T> {
                         continue;
                     }
                     for lane in 0..run.lanes.len() {
-                        panel[to + lane] = self.b[[run.matrix, at.k + k, run.first + lane]];
+                        panel[to + lane] = self.b[[at.term + run.matrix, at.k + k, run.first + lane]];
                     }
                 }
             }

@@ -1,6 +1,6 @@
 //! Products against chains of multiply-adds, in the middle of what must not change.
 
-use ndarray::{Array2, Array3, Axis, s};
+use ndarray::{Array2, Array3, ArrayView2, Axis, s};
 
 use super::*;
 
@@ -35,9 +35,10 @@ fn check<T: Scalar>(isa: Isa, m: usize, k: usize, n: usize) {
                 }
                 let mut c = store.slice_mut(s![1..=m, 1..=n]);
                 c.assign(&start.mapv(|value| if add { value } else { T::nan() }));
-                let mut scratch = vec![T::nan(); scratch_len(isa, &a, n)];
+                let a3 = a.insert_axis(Axis(0));
+                let mut scratch = vec![T::nan(); scratch_len(isa, &a3, n)];
                 let (b3, c3) = (b.insert_axis(Axis(0)), c.view_mut().insert_axis(Axis(0)));
-                T::run(isa, Product { alpha: T::one(), a, b: b3, add, bias: None, c: c3, scratch: &mut scratch });
+                T::run(isa, Product { alpha: T::one(), a: a3, b: b3, add, bias: None, c: c3, scratch: &mut scratch });
                 assert_eq!(c, chains(isa.is_fast(), a, b, &start), "{m}x{k}x{n}, {}", isa.name());
                 c.fill(canary);
                 assert!(store.iter().all(|&value| value == canary), "{m}x{k}x{n}: written beyond C");
@@ -79,17 +80,48 @@ fn matrices_side_by_side_are_products_of_their_own() {
                     let mut c = store.slice_mut(s![.., 1..=m, 1..=n]);
                     c.fill(if add { 0.5 } else { f32::NAN });
                     let start = Array2::from_elem((m, n), if add { 0.5 } else { 0.0 });
-                    let mut scratch = vec![f32::NAN; scratch_len(isa, &a.view(), count * n)];
-                    let (a, c3) = (a.view(), c.view_mut());
+                    let a3 = a.view().insert_axis(Axis(0));
+                    let mut scratch = vec![f32::NAN; scratch_len(isa, &a3, count * n)];
+                    let c3 = c.view_mut();
                     let bias: Vec<f32> = (0..m).map(|row| 0.3 * row as f32 - 1.0).collect();
-                    f32::run(isa, Product { alpha: 1.0, a, b, add, bias: Some(&bias), c: c3, scratch: &mut scratch });
+                    f32::run(
+                        isa,
+                        Product { alpha: 1.0, a: a3, b, add, bias: Some(&bias), c: c3, scratch: &mut scratch },
+                    );
                     for (b, c) in b.outer_iter().zip(c.outer_iter()) {
-                        let mut expected = chains(isa.is_fast(), a, b, &start);
+                        let mut expected = chains(isa.is_fast(), a.view(), b, &start);
                         expected.indexed_iter_mut().for_each(|((row, _), sum)| *sum += bias[row]);
                         assert_eq!(c, expected, "{count} of {m}x{k}x{n}");
                     }
                     c.fill(canary);
                     assert!(store.iter().all(|&value| value == canary), "{count} of {m}x{k}x{n}: written beyond C");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn terms_are_added_in_one_chain() {
+    for isa in Isa::available() {
+        for (count, m, k, n) in [(3, 7, 20, 5), (2, 40, 196, 70), (9, 30, 49, 33), (2, 5, 900, 20), (5, 20, 3, 17)] {
+            let fill = |rows: usize, columns: usize| {
+                numbers::<f32>(count * rows, columns).into_shape_with_order((count, rows, columns)).unwrap()
+            };
+            let (a, a_t, b, b_t) = (fill(m, k), fill(k, m), fill(k, n), fill(n, k));
+            for a in [a.view(), a_t.view().permuted_axes([0, 2, 1])] {
+                for b in [b.view(), b_t.view().permuted_axes([0, 2, 1])] {
+                    let mut expected = numbers(m, n);
+                    let mut c = expected.clone().insert_axis(Axis(0));
+                    for (a, b) in a.outer_iter().zip(b.outer_iter()) {
+                        expected = chains(isa.is_fast(), a, b, &expected);
+                    }
+                    let bias: Vec<f32> = (0..m).map(|row| 0.3 * row as f32 - 1.0).collect();
+                    expected.indexed_iter_mut().for_each(|((row, _), sum)| *sum += bias[row]);
+                    let mut scratch = vec![f32::NAN; scratch_len(isa, &a, n)];
+                    let (bias, c3, scratch) = (Some(&bias[..]), c.view_mut(), &mut scratch[..]);
+                    f32::run(isa, Product { alpha: 1.0, a, b, add: true, bias, c: c3, scratch });
+                    assert_eq!(c.index_axis(Axis(0), 0), expected, "{count} of {m}x{k}x{n}");
                 }
             }
         }
