@@ -66,14 +66,15 @@ use std::ops::Range;
 
 use ndarray::{ArrayViewMut3, s};
 
-use super::direct::Overlays;
+use super::direct::{Overlays, Pooled};
 use super::{channel_unit, groups_within, pass_lanes};
 use crate::plan::mirrored;
 use crate::simd::Isa;
+use crate::simd::pool::LARGEST;
 use crate::simd::tiles::{activates, even_parts};
-use crate::simd::winograd::{KernelTransform, OutputTransform, PixelTransform, Product, Seen, Tile};
+use crate::simd::winograd::{KernelTransform, OutputTransform, PixelTransform, Positions, Product, Seen, Tile};
 use crate::threads::{Cell, Cuts, grid, lanes, rows, view3};
-use crate::{Conv2dShape, Epilogue, Scalar};
+use crate::{Activation, Conv2dShape, Epilogue, Scalar};
 use band::Band;
 use layout::{Layout, SECTION};
 
@@ -95,7 +96,14 @@ struct Call<'a, T> {
     x: &'a [T],
     kernels: &'a [T],
     epilogue: Epilogue<'a, T>,
+    /// Lines and columns of the output, which may be pooled.
+    size: [usize; 2],
+    /// How many of them belong to a tile.
+    side: usize,
 }
+
+/// Feature maps; or pooled ones, and the positions of what is in them.
+type Output<'a, T> = (ArrayViewMut3<'a, T>, Option<ArrayViewMut3<'a, u32>>);
 
 /// What is transformed: some channels of the images, or of the gradients of the outputs.
 struct Source<'a, T> {
@@ -146,17 +154,48 @@ impl Winograd {
         y: &mut [T],
         scratch: &mut [T],
     ) {
-        let layout = self.layout::<T>();
-        let call = Call { layout, x, kernels, epilogue };
+        let call = Call {
+            layout: self.layout::<T>(),
+            x,
+            kernels,
+            epilogue,
+            size: self.shape.output(),
+            side: self.tile.side(),
+        };
+        self.cells(&call, y, None, scratch);
+    }
 
-        let dim = [self.batch, self.shape.out_channels(), self.shape.out_pixels()];
-        let rows = layout.band_rows.min(layout.rows) * self.tile.side();
-        let pixels = if layout.steps == [1, 1] { rows * self.shape.output()[1] } else { dim[2] };
+    /// Whether [`Winograd::pooled`] can do it: windows are within tiles, and vectors can activate and count.
+    pub(crate) fn pools(&self, activation: Activation) -> bool {
+        self.shape.dilation() == [1, 1] && self.shape.out_pixels() <= LARGEST && activates(activation)
+    }
+
+    /// [`Winograd::forward`], and 2x2 max pooling before anything is written.
+    pub(crate) fn pooled<T: Scalar>(
+        &self,
+        x: &[T],
+        kernels: &[T],
+        epilogue: Epilogue<'_, T>,
+        Pooled { shape, y, positions }: Pooled<'_, T>,
+        scratch: &mut [T],
+    ) {
+        let (size, side) = (shape.output(), self.tile.side() / 2);
+        let call = Call { layout: self.layout::<T>(), x, kernels, epilogue, size, side };
+        self.cells(&call, y, Some(positions), scratch);
+    }
+
+    /// Cuts the output into cells, and computes them.
+    fn cells<T: Scalar>(&self, call: &Call<'_, T>, y: &mut [T], positions: Option<&mut [u32]>, scratch: &mut [T]) {
+        let Call { layout, size: [height, width], side, .. } = *call;
+        let dim = [self.batch, self.shape.out_channels(), height * width];
+        let rows = (layout.band_rows.min(layout.rows) * side).min(height);
+        let pixels = if layout.steps == [1, 1] { rows * width } else { dim[2] };
         let units = [layout.images(), channel_unit(&self.shape, dim[1], SECTION), pixels];
         let cuts = Cuts::new(pass_lanes(&self.shape, self.batch), dim, units, [0, 2, 1]);
         let cell_len = layout.cell_lens::<T>().into_iter().sum();
-        grid(Cell::whole(view3(dim, y), scratch), cuts, cell_len, &|cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
-            self.compute(&call, cell);
+        let output = (view3(dim, y), positions.map(|positions| view3(dim, positions)));
+        grid(Cell::whole(output, scratch), cuts, cell_len, &|cell: Cell<'_, Output<'_, T>, T>| {
+            self.compute(call, cell)
         });
     }
 
@@ -195,18 +234,17 @@ impl Winograd {
     }
 
     /// A cell of the output.
-    fn compute<T: Scalar>(&self, call: &Call<'_, T>, cell: Cell<'_, ArrayViewMut3<'_, T>, T>) {
-        let Call { layout, .. } = call;
-        let Cell { view: mut y, start: [first_image, first_map, first_pixel], scratch } = cell;
+    fn compute<T: Scalar>(&self, call: &Call<'_, T>, cell: Cell<'_, Output<'_, T>, T>) {
+        let Call { layout, size: [height, width], side, .. } = call;
+        let Cell { view: (mut y, mut positions), start: [first_image, first_map, first_pixel], scratch } = cell;
         let [inputs_len, products_len, _] = layout.cell_lens::<T>();
         let (inputs, rest) = scratch.split_at_mut(inputs_len);
         let (products, shared) = rest.split_at_mut(products_len);
         let (images, maps, pixels) = y.dim();
-        let (side, width) = (self.tile.side(), self.shape.output()[1]);
         // Rows of an image that falls apart are not cut.
-        let whole = pixels == self.shape.out_pixels();
+        let whole = pixels == height * width;
         let top = first_pixel / width / side;
-        let per_plane = if whole { layout.rows } else { (pixels / width).div_ceil(side) };
+        let per_plane = if whole { layout.rows } else { (pixels / width).div_ceil(*side) };
         for (group, within) in groups_within(first_map..first_map + maps, layout.maps) {
             for columns in even_parts(layout.columns, layout.band_columns) {
                 for rows in even_parts(images * layout.steps[0] * per_plane, layout.band_rows) {
@@ -218,8 +256,9 @@ impl Winograd {
                         let part = first..within.end.min(first + SECTION);
                         self.multiply(call, &band, &part, inputs, products);
                         let at = group * layout.maps + first - first_map;
-                        let maps = y.slice_mut(s![.., at..at + part.len(), ..]);
-                        self.transform_products(call, &band, &part, products, shared, maps);
+                        let of_part = s![.., at..at + part.len(), ..];
+                        let output = (y.slice_mut(of_part), positions.as_mut().map(|all| all.slice_mut(of_part)));
+                        self.transform_products(call, &band, &part, products, shared, output);
                     }
                 }
             }
@@ -300,14 +339,14 @@ impl Winograd {
         maps: &Range<usize>,
         products: &[T],
         pixels: &mut [T],
-        mut y: ArrayViewMut3<'_, T>,
+        (mut y, mut positions): Output<'_, T>,
     ) {
-        let Call { layout, epilogue, .. } = call;
-        let (width, [down, across]) = (self.shape.output()[1], layout.steps);
-        let above = band.top * self.tile.side() * width;
+        let Call { layout, epilogue, side, size: [_, width], .. } = call;
+        let [down, across] = layout.steps;
+        let above = band.top * side * width;
         for part in band.parts(layout) {
-            let [lines, columns] = band.windows(layout, &self.shape, &part, Seen::Gradient);
-            if lines.len == 0 {
+            let [lines, columns] = band.outputs(layout, call.size, *side, &part);
+            if lines.len == 0 || columns.len == 0 {
                 continue;
             }
             let first = lines.first * width + columns.first - above;
@@ -316,7 +355,12 @@ impl Winograd {
                 let (channels, block_width) = layout.block(block);
                 let first_map = band.group * layout.maps;
                 let all = first_map + channels.start..first_map + channels.end;
-                let channels = channels.start - maps.start..channels.end - maps.start;
+                let of_block = s![part.image, channels.start - maps.start..channels.end - maps.start, ..];
+                let positions = positions.as_mut().map(|all| Positions {
+                    maps: all.slice_mut(of_block),
+                    first: (lines.first * self.shape.output()[1] + columns.first) * self.tile.side() / side,
+                    width: self.shape.output()[1],
+                });
                 let op = OutputTransform {
                     tile: self.tile,
                     products: &products[part.tile * block_width..],
@@ -327,10 +371,11 @@ impl Winograd {
                     bias: epilogue.bias.map(|bias| &bias[all]),
                     activation: epilogue.activation,
                     pixels,
-                    maps: y.slice_mut(s![part.image, channels, ..]),
+                    maps: y.slice_mut(of_block),
                     window: [lines.len, columns.len],
                     first,
                     line_pitch: width * down,
+                    positions,
                 };
                 T::run(self.isa, op);
             }

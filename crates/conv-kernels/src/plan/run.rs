@@ -54,6 +54,11 @@ impl<T: Scalar> Conv2dPlan<T> {
                 match self.passes[0] {
                     Algorithm::Direct => self.direct(batch).pooled_by_pixels(x, packed, epilogue, pooled, scratch),
                     Algorithm::Channels => self.direct(batch).pooled_by_channels(x, packed, epilogue, pooled, scratch),
+                    algorithm @ (Algorithm::Winograd | Algorithm::Winograd4)
+                        if self.winograd(algorithm, 0, batch).pools(epilogue.activation) =>
+                    {
+                        self.winograd(algorithm, 0, batch).pooled(x, packed, epilogue, pooled, scratch);
+                    }
                     _ => self.forward_and_pool(batch, x, packed, epilogue, pooled, scratch),
                 }
             }
@@ -200,7 +205,8 @@ impl<T: Scalar> Conv2dPlan<T> {
             _ => {
                 let together = self.pooled_together(batch);
                 let forward = [together, batch % together].map(|images| self.cells_len(0, images));
-                aligned::<T>(together * self.shape.output_len()) + forward[0].max(forward[1])
+                let some = aligned::<T>(together * self.shape.output_len()) + forward[0].max(forward[1]);
+                some.max(self.cells_len(0, batch))
             }
         }
     }

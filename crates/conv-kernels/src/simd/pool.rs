@@ -79,7 +79,7 @@ struct Under<V> {
 
 /// The greater of two pixels with their positions: the first of equal ones, and the first NaN.
 #[inline(always)]
-fn greater<T: Scalar>(largest: (T, u32), next: (T, u32)) -> (T, u32) {
+pub(super) fn greater<T: Scalar>(largest: (T, u32), next: (T, u32)) -> (T, u32) {
     if next.0 > largest.0 || (next.0.is_nan() && !largest.0.is_nan()) { next } else { largest }
 }
 

@@ -10,6 +10,7 @@ mod gradient;
 mod kernel;
 mod output;
 mod pixels;
+mod pooled;
 mod product;
 mod squares;
 
@@ -18,6 +19,7 @@ pub(crate) use gradient::{GradientProduct, KernelGradient};
 pub(crate) use kernel::KernelTransform;
 pub(crate) use output::OutputTransform;
 pub(crate) use pixels::{PixelTransform, Seen};
+pub(crate) use pooled::Positions;
 pub(crate) use product::Product;
 
 /// The kernels and the tiles of a filter.

@@ -59,13 +59,27 @@ impl Band {
 
     /// The lines and the columns of a part.
     pub(super) fn windows(&self, layout: &Layout, shape: &Conv2dShape, part: &Part, seen: Seen) -> [Window; 2] {
-        let (step, beyond, [height, width], padding) = match seen {
-            Seen::Input => {
-                let (step, beyond) = layout.tile.reach();
-                (step, beyond, shape.input(), shape.padding())
-            }
-            Seen::Gradient => (layout.tile.side(), 0, shape.output(), Padding::NONE),
+        let (reach, size, padding) = match seen {
+            Seen::Input => (layout.tile.reach(), shape.input(), shape.padding()),
+            Seen::Gradient => return self.outputs(layout, shape.output(), layout.tile.side(), part),
         };
+        self.windows_of(layout, part, reach, size, padding)
+    }
+
+    /// The lines and the columns of the output, if it has so many, and a tile a square of `side`.
+    pub(super) fn outputs(&self, layout: &Layout, size: [usize; 2], side: usize, part: &Part) -> [Window; 2] {
+        self.windows_of(layout, part, (side, 0), size, Padding::NONE)
+    }
+
+    /// From one tile's first to the next's, and how many more a tile sees.
+    fn windows_of(
+        &self,
+        layout: &Layout,
+        part: &Part,
+        (step, beyond): (usize, usize),
+        [height, width]: [usize; 2],
+        padding: Padding,
+    ) -> [Window; 2] {
         let tiles = |tiles: &Range<usize>| tiles.start * step..tiles.end * step + beyond;
         let ([down, across], columns) = (layout.steps, tiles(&self.columns));
         // Columns of all steps lie side by side.

@@ -3,6 +3,7 @@
 use ndarray::{ArrayViewMut2, Axis, Slice};
 
 use super::super::tiles::activate;
+use super::pooled::Positions;
 use super::squares::{from_lanes, lanes_len};
 use super::{F2x3, F2x3By2, F2x5, F2x5By2, F4x3, Filter, Tile, with_filter};
 use crate::simd::{MAX_VECTOR, Op, Simd};
@@ -34,6 +35,8 @@ pub(crate) struct OutputTransform<'a, T> {
     /// Where these begin in a map, and how far apart its lines are.
     pub(crate) first: usize,
     pub(crate) line_pitch: usize,
+    /// If there are some, then all this is about maps after 2x2 max pooling, and `step` is 1.
+    pub(crate) positions: Option<Positions<'a>>,
 }
 
 impl<T: Scalar> Op<T> for OutputTransform<'_, T> {
@@ -43,11 +46,18 @@ impl<T: Scalar> Op<T> for OutputTransform<'_, T> {
         let read = (self.tile.points() - 1) * self.plane + rows * columns * self.width;
         assert!(read <= self.products.len(), "products at all points");
         assert!(Self::pixels_len(self.tile, [rows, columns], S::LANES) <= self.pixels.len(), "room for all pixels");
+        let side = if self.positions.is_some() { side / 2 } else { side };
         assert!(self.window[0] <= rows * side && self.window[1] <= columns * side, "all pixels are in tiles");
+        assert!(self.positions.is_none() || self.step == 1, "windows are within tiles");
         assert!(self.maps.nrows() <= self.width && self.width.is_multiple_of(S::LANES), "whole vectors for all maps");
         for first in (0..self.maps.nrows()).step_by(S::LANES) {
             self.prefetch(simd, first);
-            with_filter!(self.tile, self.transform::<S>(simd, first));
+            if self.positions.is_some() {
+                with_filter!(self.tile, self.pool::<S>(simd, first));
+                continue;
+            }
+            let line_len = self.window[1];
+            with_filter!(self.tile, self.transform::<S>(simd, first, line_len));
             self.turn(simd, first);
         }
     }
@@ -73,47 +83,26 @@ impl<T: Scalar> OutputTransform<'_, T> {
         }
     }
 
-    /// The vector of output channels from `first` on.
+    /// The pixels of the vector of output channels from `first` on, in lines of so many.
     #[inline(always)]
-    fn transform<S: Simd<T>, F: Filter<K, L, M, N>, const K: usize, const L: usize, const M: usize, const N: usize>(
+    pub(super) fn transform<
+        S: Simd<T>,
+        F: Filter<K, L, M, N>,
+        const K: usize,
+        const L: usize,
+        const M: usize,
+        const N: usize,
+    >(
         &mut self,
         simd: S,
         first: usize,
+        line_len: usize,
     ) {
-        let count = S::LANES.min(self.maps.nrows() - first);
-        let mut bias = [T::ZERO; MAX_VECTOR];
-        if let Some(all) = self.bias {
-            bias[..count].copy_from_slice(&all[first..first + count]);
-        }
-        // SAFETY: no vector has more than `MAX_VECTOR` lanes.
-        let bias = unsafe { simd.load(bias.as_ptr()) };
-        let ([rows, columns], step, line_len) = (self.tiles, self.step, self.window[1]);
+        let bias = self.bias::<S>(simd, first);
+        let ([rows, columns], step) = (self.tiles, self.step);
         for tile in 0..rows * step * columns {
             let (row, phase, column) = (tile / columns / step, tile / columns % step, tile % columns);
-            let products = self.products[tile * self.width + first..].as_ptr();
-            // Columns first, each as it is read.
-            let mut half = [[simd.splat(T::ZERO); N]; M];
-            for column in 0..N {
-                let mut line = [simd.splat(T::ZERO); N];
-                for row in 0..N {
-                    // SAFETY: `eval` has checked that there are whole vectors of all tiles at all `N · N` points.
-                    line[row] = unsafe { simd.load(products.add((row * N + column) * self.plane)) };
-                }
-                let line = F::output::<T, S>(simd, line);
-                for row in 0..M {
-                    half[row][column] = line[row];
-                }
-            }
-            let mut pixels = [[simd.splat(T::ZERO); M]; M];
-            for row in 0..M {
-                pixels[row] = F::output::<T, S>(simd, half[row]);
-            }
-            for row in 0..M {
-                for column in 0..M {
-                    pixels[row][column] = simd.add(pixels[row][column], bias);
-                }
-            }
-            activate(simd, self.activation, &mut pixels);
+            let pixels = self.tile::<S, F, K, L, M, N>(simd, tile, first, bias);
             for line in 0..M {
                 for index in 0..M {
                     let pixel = (column * M + index) * step + phase;
@@ -127,9 +116,64 @@ impl<T: Scalar> OutputTransform<'_, T> {
         }
     }
 
+    /// The bias of these channels.
+    #[inline(always)]
+    pub(super) fn bias<S: Simd<T>>(&self, simd: S, first: usize) -> S::Vector {
+        let count = S::LANES.min(self.maps.nrows() - first);
+        let mut bias = [T::ZERO; MAX_VECTOR];
+        if let Some(all) = self.bias {
+            bias[..count].copy_from_slice(&all[first..first + count]);
+        }
+        // SAFETY: no vector has more than `MAX_VECTOR` lanes.
+        unsafe { simd.load(bias.as_ptr()) }
+    }
+
+    /// The pixels of a tile.
+    #[inline(always)]
+    pub(super) fn tile<
+        S: Simd<T>,
+        F: Filter<K, L, M, N>,
+        const K: usize,
+        const L: usize,
+        const M: usize,
+        const N: usize,
+    >(
+        &self,
+        simd: S,
+        tile: usize,
+        first: usize,
+        bias: S::Vector,
+    ) -> [[S::Vector; M]; M] {
+        let products = self.products[tile * self.width + first..].as_ptr();
+        // Columns first, each as it is read.
+        let mut half = [[simd.splat(T::ZERO); N]; M];
+        for column in 0..N {
+            let mut line = [simd.splat(T::ZERO); N];
+            for row in 0..N {
+                // SAFETY: `eval` has checked that there are whole vectors of all tiles at all `N · N` points.
+                line[row] = unsafe { simd.load(products.add((row * N + column) * self.plane)) };
+            }
+            let line = F::output::<T, S>(simd, line);
+            for row in 0..M {
+                half[row][column] = line[row];
+            }
+        }
+        let mut pixels = [[simd.splat(T::ZERO); M]; M];
+        for row in 0..M {
+            pixels[row] = F::output::<T, S>(simd, half[row]);
+        }
+        for row in 0..M {
+            for column in 0..M {
+                pixels[row][column] = simd.add(pixels[row][column], bias);
+            }
+        }
+        activate(simd, self.activation, &mut pixels);
+        pixels
+    }
+
     /// The pixels of these channels into their maps.
     #[inline(always)]
-    fn turn<S: Simd<T>>(&mut self, simd: S, first: usize) {
+    pub(super) fn turn<S: Simd<T>>(&mut self, simd: S, first: usize) {
         let ([lines, width], end) = (self.window, self.maps.nrows().min(first + S::LANES));
         let mut maps = self.maps.slice_axis_mut(Axis(0), Slice::from(first..end));
         // Lines side by side are one.

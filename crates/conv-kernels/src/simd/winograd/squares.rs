@@ -87,6 +87,43 @@ pub(super) fn from_lanes<T: Scalar, S: Simd<T>>(
     }
 }
 
+/// The same for places: whole numbers, less than 2^24.
+#[inline(always)]
+pub(super) fn from_lanes_u32<T: Scalar, S: Simd<T>>(
+    simd: S,
+    from: &[T],
+    [first, columns]: [usize; 2],
+    to: &mut ArrayViewMut2<'_, u32>,
+) {
+    let (rows, len) = to.dim();
+    assert!((1..=S::LANES).contains(&rows) && first + columns <= len, "room for all rows");
+    assert!(lanes_len(columns, S::LANES) <= from.len(), "whole squares");
+    assert!(len == 1 || to.strides()[1] == 1, "rows are contiguous");
+    let mut corner = [T::ZERO; MAX_VECTOR * MAX_VECTOR];
+    let mut numbers = [0; MAX_VECTOR];
+    let pitch = to.strides()[0] as usize;
+    for column in (0..columns).step_by(S::LANES) {
+        let column = column.min(columns.saturating_sub(S::LANES));
+        let count = columns.min(S::LANES);
+        // SAFETY: a whole square can be read, and the corner holds the largest there is.
+        unsafe { simd.transpose(from[column * S::LANES..].as_ptr(), S::LANES, corner.as_mut_ptr(), S::LANES) };
+        for row in 0..rows {
+            // SAFETY: the corner has whole vectors; `LANES` columns follow in all rows, or else the numbers have room.
+            unsafe {
+                let places = simd.load(corner.as_ptr().add(row * S::LANES));
+                if count == S::LANES {
+                    simd.store_u32(places, to.as_mut_ptr().add(row * pitch + first + column));
+                    continue;
+                }
+                simd.store_u32(places, numbers.as_mut_ptr());
+            }
+            for lane in 0..count {
+                to[[row, first + column + lane]] = numbers[lane];
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use ndarray::{Array2, s};
