@@ -59,6 +59,20 @@ fn picks_are_raced_against_all_others() {
 }
 
 #[test]
+fn threads_are_raced_against_one() {
+    let args = ["--suite", "mnist", "--layer", "single", "--secs", "0", "--threads", "2", "--check-threads", "--json"];
+    let output = layers(&args);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3);
+    for line in &lines {
+        assert!(["ms", "one_thread_ms", "lag"].iter().all(|key| line[key].as_f64().unwrap() > 0.0), "{line}");
+    }
+    let lags = lines.iter().any(|line| line["lag"].as_f64().unwrap() > 1.1);
+    assert_eq!(output.status.success(), !lags, "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn steps_prints_a_json_object_a_network_and_batch() {
     let lines = lines(&steps(&["--nets", "mlp30,lenet5", "--batch", "1,3", "--secs", "0", "--threads", "1", "--json"]));
     let rows: Vec<_> =

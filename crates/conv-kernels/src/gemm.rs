@@ -1,4 +1,12 @@
-//! The matrix product, on all threads.
+//! The matrix product, on all threads: a dense layer's `x Wᵀ`, `dy W` and `dyᵀ x` are three of them.
+//!
+//! ```text
+//! C, or Cᵀ = Bᵀ Aᵀ where its vectors would fill better
+//! for each rectangle of it, in parallel:    the product of some rows of A with some columns of B, on one thread
+//! ```
+//!
+//! Cost: `m·n·k` multiply-adds, and a copy of its columns of B for each rectangle, one for every 256 rows: rectangles are as
+//! wide as can be if there are to be enough for sixteen threads.
 
 use ndarray::{ArrayRef2, ArrayView2, ArrayView3, ArrayViewMut2, ArrayViewMut3, Axis, s};
 

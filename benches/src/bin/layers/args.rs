@@ -36,6 +36,10 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "algorithm")]
     pub(crate) check_picks: bool,
 
+    /// Time each pass with all threads and with one instead; fails if all are more than 10 % slower
+    #[arg(long, conflicts_with_all = ["algorithm", "check_picks"])]
+    pub(crate) check_threads: bool,
+
     /// Threads to work with, 1 to 256 [default: one for each processor]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,

@@ -2,6 +2,8 @@
 
 mod args;
 mod picks;
+mod race;
+mod spread;
 mod table;
 
 use std::process::ExitCode;
@@ -26,7 +28,11 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<()> {
     let pool = conv_kernels::pool(args.threads.unwrap_or_else(all_threads))?;
     let layers = chosen(args)?;
-    if args.check_picks { picks::check(args, &layers, &pool) } else { measure(args, &layers, &pool) }
+    match (args.check_picks, args.check_threads) {
+        (true, _) => picks::check(args, &layers, &pool),
+        (_, true) => spread::check(args, &layers, &pool),
+        _ => measure(args, &layers, &pool),
+    }
 }
 
 /// The layers that the arguments ask for.

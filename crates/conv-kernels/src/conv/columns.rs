@@ -4,6 +4,12 @@
 //! into a single column and to flatten the weights filter into a single row" (the article). With one column for each
 //! output pixel, all overlays meet all underlays in one product: `Y (O × pixels) = W (O × taps) · columns (taps ×
 //! pixels)`. Row `(c, kh, kw)` of the matrix is what kernel element `(kh, kw)` sees of channel `c`.
+//!
+//! ```text
+//! for each tap (c, kh, kw), for each output pixel (i, j):    columns[tap, pixel] = x[c, i·stride + kh·dilation − padding, …]
+//! ```
+//!
+//! Cost: each pixel is written once for each tap that sees it, read again when the product packs it, and multiplied `O` times.
 
 use std::ops::Range;
 

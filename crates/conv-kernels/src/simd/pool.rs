@@ -5,6 +5,8 @@
 //!     take the pixel, and the offset of (i, j), in the lanes where it is greater than the largest so far
 //! ```
 //!
+//! Cost: a difference and two choices a pixel of the window, for a whole vector of outputs.
+//!
 //! The offsets are numbers in vectors, exact in planes of not too many pixels. Infinities and NaN make differences that say
 //! nothing: where there is one, all is done again by the scalar code. Two or four rows share a vector if they fill it. Other
 //! rows that are narrower than a vector are written with leavings behind them, which the next row replaces; the last ones are

@@ -1,5 +1,18 @@
 //! Forward with vectors along the pixels of a row: see [`Correlate`].
 //!
+//! ```text
+//! for each block of output channels (6, or 14 where there are 32 registers), for each two vectors of output pixels
+//!     sums = 0                                               a tile, in registers
+//!     for each tap (c, kh, kw)
+//!         sums[o] += w[o, c, kh, kw] · x[c, pixels + (kh, kw)]     the weight in all lanes, the pixels as they lie
+//!     y[o] = σ(sums[o] + b[o])
+//! ```
+//!
+//! Cost: `taps · O · vectors` multiply-adds of whole vectors; a load for six or fourteen of them, none of which waits for
+//! another. Nothing is packed but the weights, and one channel, or three, need no padding to eight: first layers are at
+//! home here, and whatever has rows of at least half a vector. On the mirrored shape it is the input gradient, the "same"
+//! twin of [`scatter`](super::scatter), which writes each pixel once but also multiplies the zeros around `dy`.
+//!
 //! A narrow feature map leaves vectors half empty. Its rows may then be joined: one long run of pixels through the
 //! whole strip, which also computes what lies between the rows and nobody asked for.
 

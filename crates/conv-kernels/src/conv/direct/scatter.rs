@@ -1,4 +1,16 @@
 //! The input gradient that adds to each underlay what its output pixel sends back: see [`Scatter`].
+//!
+//! ```text
+//! dx = 0
+//! for each two vectors of output pixels, for each block of taps (c, kh, kw)
+//!     sums = 0                                               a tile, in registers
+//!     for each output channel o
+//!         sums[tap] += w[o, tap] · dy[o, pixels]
+//!     dx[c, pixels + (kh, kw)] += sums[tap]                  where the underlays lie; they overlap
+//! ```
+//!
+//! Cost: the multiply-adds of the definition and no more, whatever the padding and the stride, and `taps` additions of a
+//! vector to the image for each vector of pixels: few beside many output channels.
 
 use std::ops::Range;
 
