@@ -1,4 +1,4 @@
-//! How work is shared between threads: the one file that knows rayon.
+//! How work is shared between threads.
 //!
 //! Work is cut before anybody asks how many threads there are: the cuts follow from the shape and the batch alone, so
 //! sums are formed in the same order, and results have the same bits, on any number of threads.
