@@ -69,13 +69,8 @@ pub(super) fn difference(name: &str, then: &str, now: &str) -> String {
 
 /// The layers, and where their parameters start.
 fn architecture<T: Scalar>(net: &Sequential<T>) -> Vec<(String, String)> {
-    let json = |index: usize| {
-        let layer = net.spec.as_ref().and_then(|spec| spec.layers.get(index));
-        layer.and_then(|named| serde_json::to_string(&named.layer).ok())
-    };
-    let layers = net.layers().iter().enumerate().map(|(index, stage)| {
-        // a layer of the user's own has only its description
-        let what = json(index).unwrap_or_else(|| format!("{} {}", stage.layer.kind(), stage.layer.describe()));
+    let layers = net.layers().iter().map(|stage| {
+        let what = format!("{} {}", stage.layer.kind(), stage.layer.settings());
         (format!("layer {}", stage.name), format!("{what} to {}", dims(&stage.output)))
     });
     let mut sum = Sha256::new();
