@@ -56,7 +56,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     } else {
         trainer.fit(&mut net, train.pair(), held_out.pair())
     };
-    if let Err(error @ NetError::Diverged { .. }) = trained {
+    if let Err(error @ (NetError::Diverged { .. } | NetError::NotFinite { .. })) = trained {
         let kept = args.save.as_deref().map_or(Ok(()), |path| net.save(path));
         return kept.map_err(Into::into).and(Err(error.into()));
     }
