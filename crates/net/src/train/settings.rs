@@ -40,12 +40,21 @@ impl<T: Scalar> Trainer<'_, T> {
             ("order of samples", if self.shuffle { "shuffled" } else { "as given" }.into()),
             ("average of the weights", self.ema.map_or("none".into(), |decay| format!("decay {decay}"))),
             ("network that is kept", if self.keep_best { "the best on the held-out data" } else { "the last" }.into()),
+            ("stopped by", self.stopped_by()),
             ("element type", type_name::<T>().into()),
             ("instruction set", Machine::detect()?.instruction_set().into()),
             ("version of overlay", env!("CARGO_PKG_VERSION").into()),
         ];
         let own = own.map(|(name, value)| (name.to_string(), value)).into_iter();
         Ok(Settings(own.chain(architecture(net)).collect()))
+    }
+}
+
+impl<T: Scalar> Trainer<'_, T> {
+    /// The observers that decide when the run ends.
+    fn stopped_by(&self) -> String {
+        let all: Vec<_> = self.observers.iter().filter_map(|observer| observer.settings()).collect();
+        if all.is_empty() { "nothing".into() } else { all.join("; ") }
     }
 }
 

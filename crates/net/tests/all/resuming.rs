@@ -13,7 +13,7 @@ use net::{
     Activation::Relu,
     Checkpoints, Flow, History, LayerSpec, NetError, Observer, Schedule, Sequential, Trainer,
     cost::SoftmaxCrossEntropy,
-    observe::{EpochReport, Notice, StepReport},
+    observe::{EarlyStopping, EpochReport, Notice, StepReport},
     optim::{Adam, RmsProp, Sgd},
 };
 
@@ -213,6 +213,17 @@ fn other_settings_are_refused_by_name() {
             "seed: 0 in the checkpoint, 1 in this run",
             "order of samples: shuffled in the checkpoint, as given in this run",
         ]
+    );
+    let patient = |epochs| plain().observe(EarlyStopping::new(epochs));
+    assert_eq!(refused(patient(3), patient(3)), [""; 0]);
+    assert_eq!(
+        refused(patient(3), patient(4).observe(Log::default())),
+        ["stopped by: early stopping, 3 epochs without a higher accuracy in the checkpoint, \
+          early stopping, 4 epochs without a higher accuracy in this run"]
+    );
+    assert_eq!(
+        refused(plain(), plain().observe(EarlyStopping::new(0).by_cost())),
+        ["stopped by: nothing in the checkpoint, early stopping, 1 epochs without a lower cost in this run"]
     );
     assert_eq!(
         refused(plain().ema(0.9), plain().cost(SoftmaxCrossEntropy::new().label_smoothing(0.1).unwrap())),
