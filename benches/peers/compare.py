@@ -17,6 +17,8 @@ import pathlib
 import subprocess
 import sys
 
+import saved
+
 HERE = pathlib.Path(__file__).resolve().parent
 PASSES = ("forward", "input_gradient", "weight_gradient")
 PYTHON = ("torch", "jax", "scipy")
@@ -27,14 +29,14 @@ def main():
     args = arguments()
     lines = []
     for file in args.files:
-        lines += [line for line in map(json.loads, file.read_text().splitlines()) if wanted(args, line)]
+        lines += [line for line in saved.read(file) if wanted(args, line)]
     show(lines)
     for suite in args.suites if args.peers else []:
         measured = measure(args, suite)
         show(measured)
         lines += measured
         if args.save:
-            args.save.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            saved.write(args.save, args.threads, lines)
     summary(lines)
 
 

@@ -17,6 +17,7 @@ import subprocess
 import sys
 
 import nets
+import saved
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -34,7 +35,7 @@ def main():
     means = (math.exp(sum(map(math.log, values)) / len(values)) for values in ratios.values())
     print("geometric mean", *(f"{figure} {mean:.2f}" for figure, mean in zip(ratios, means)), sep="  ")
     if args.save:
-        args.save.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        saved.write(args.save, args.threads, lines)
 
 
 def arguments():

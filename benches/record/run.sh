@@ -10,8 +10,8 @@ file="benches/record/$(date +%F)-$(tr -cs '[:alnum:]' '-' <<<"${processor:-unnam
 cargo build --release --quiet -p overlay-benches --bins
 run() { cargo run --release --quiet -p overlay-benches --bin "$@"; }
 {
-    printf '{"what":"record","date":"%s","commit":"%s","rustc":"%s"}\n' \
-        "$(date +%F)" "$(git describe --always --dirty)" "$(rustc --version)"
+    printf '{"what":"record","command":"%s","commit":"%s","date":"%s","processor":"%s","rustc":"%s"}\n' \
+        "benches/record/run.sh${*:+ $*}" "$(git describe --always --dirty)" "$(date +%F)" "$processor" "$(rustc --version)"
     run roofline -- --json
     for threads in $(printf '1\n%s\n' "$(nproc)" | sort -nu); do
         run layers -- --json --threads "$threads" "$@"

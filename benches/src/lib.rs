@@ -2,6 +2,7 @@
 
 pub mod arguments;
 pub mod clocks;
+pub mod memory;
 pub mod networks;
 pub mod output;
 pub mod passes;

@@ -144,6 +144,12 @@ pub fn step_flops(net: &Sequential) -> Result<f64> {
     Ok(2.0 * (3 * net.macs() - first.macs()) as f64)
 }
 
+/// Floating-point operations of the inference of one image by the definition: two for each multiply-add.
+#[must_use]
+pub fn infer_flops(net: &Sequential) -> f64 {
+    2.0 * net.macs() as f64
+}
+
 /// Bytes that a forward pass of one image leaves to the backward pass: its input and the output of each layer.
 ///
 /// # Errors
@@ -179,6 +185,7 @@ mod tests {
     fn operations_and_activations_are_those_of_the_definition() {
         let mlp = network("mlp30").unwrap();
         assert_eq!(step_flops(&mlp).unwrap(), 2.0 * (2.0 * 784.0 * 30.0 + 3.0 * 30.0 * 10.0));
+        assert_eq!(infer_flops(&mlp), 2.0 * (784.0 * 30.0 + 30.0 * 10.0));
         assert_eq!(activation_bytes(&mlp).unwrap(), 4 * (784 + 30 + 10));
         let nielsen = network("nielsen").unwrap();
         let (first, second) = (20.0 * 576.0 * 25.0, 40.0 * 64.0 * 500.0);

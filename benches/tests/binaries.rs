@@ -2,6 +2,7 @@
 
 use std::process::{Command, Output};
 
+use overlay_benches::memory::PeakMemory;
 use serde_json::Value;
 
 fn run(program: &str, args: &[&str]) -> Output {
@@ -80,10 +81,26 @@ fn steps_prints_a_json_object_a_network_and_batch() {
     assert_eq!(rows, [("mlp30", 1), ("lenet5", 1), ("mlp30", 3), ("lenet5", 3)]);
     for line in &lines {
         assert_eq!((line["peer"].as_str(), line["threads"].as_u64()), (Some("overlay"), Some(1)));
-        let figures = ["train_img_s", "infer_img_s", "single_us", "peak_share"];
-        assert!(figures.iter().all(|key| line[key].as_f64().unwrap() > 0.0), "{line}");
+        let speeds = ["train_img_s", "infer_img_s", "single_us", "activation_bytes"];
+        let shares = ["peak_share", "infer_peak_share", "single_peak_share"];
+        assert!(speeds.iter().chain(&shares).all(|key| line[key].as_f64().unwrap() > 0.0), "{line}");
+        let held = line["activation_bytes"].as_u64().unwrap();
+        match line.get("peak_bytes").unwrap() {
+            Value::Null => assert!(PeakMemory::begin().is_none(), "{line}"),
+            peak => assert!(peak.as_u64().unwrap() > held, "{line}"),
+        }
         assert!(line["one_thread"].is_null());
     }
+}
+
+#[test]
+fn steps_prints_a_table() {
+    let text = String::from_utf8(steps(&["--nets", "mlp30", "--batch", "2", "--secs", "0"]).stdout).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(lines[0].starts_with("net ") && lines[0].contains("act. MiB  peak MiB  (threads: "), "{text}");
+    let peak = lines[1].split_whitespace().last().unwrap();
+    assert_eq!(peak.parse::<f64>().is_ok_and(|mib| mib > 1.0), PeakMemory::begin().is_some(), "{text}");
 }
 
 #[test]

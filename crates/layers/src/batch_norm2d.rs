@@ -140,6 +140,11 @@ impl<T: Scalar> Layer<T> for BatchNorm2d {
         }
     }
 
+    fn settings(&self) -> String {
+        let described = Layer::<T>::describe(self);
+        format!("{described}, epsilon {:e}, momentum {}", self.epsilon, self.momentum)
+    }
+
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, LayerError> {
         expect_sample(&self.input, input)?;
         Ok(input.to_vec())

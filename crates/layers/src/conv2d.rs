@@ -255,6 +255,20 @@ impl<T: Scalar> Layer<T> for Conv2d<T> {
         line
     }
 
+    /// Algorithms are among them: each adds in an order of its own.
+    fn settings(&self) -> String {
+        let shape = self.plan.shape();
+        let Padding { top, bottom, left, right } = shape.padding();
+        let (dilation, groups) = (Size::from(shape.dilation()), shape.groups());
+        let [forward, input_gradient, weight_gradient] = self.plan.algorithms();
+        format!(
+            "{}, padding {top} {bottom} {left} {right}, dilation {dilation}, groups {groups}, {}, algorithms {forward} \
+             {input_gradient} {weight_gradient}",
+            self.describe(),
+            if self.bias { "biases" } else { "no biases" },
+        )
+    }
+
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, LayerError> {
         let shape = self.plan.shape();
         let [height, width] = shape.input();

@@ -153,6 +153,10 @@ impl<T: Scalar> Layer<T> for Dense<T> {
         }
     }
 
+    fn settings(&self) -> String {
+        format!("{}, {}", self.describe(), if self.bias { "biases" } else { "no biases" })
+    }
+
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, LayerError> {
         if input.iter().product::<usize>() == self.inputs {
             return Ok(vec![self.outputs]);

@@ -77,6 +77,20 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync + 'static {
         String::new()
     }
 
+    /// Everything that decides what the layer computes, besides its kind and its parameters: what must be the same for a resumed
+    /// run to be the same run. [`describe`](Layer::describe) unless that leaves something out.
+    ///
+    /// ```
+    /// use layers::{BatchNorm2d, Layer};
+    /// let norm = BatchNorm2d::new([20, 12, 12]).momentum(0.2).build()?;
+    /// assert_eq!(Layer::<f32>::describe(&norm), "20 channels");
+    /// assert_eq!(Layer::<f32>::settings(&norm), "20 channels, epsilon 1e-5, momentum 0.2");
+    /// # Ok::<(), layers::LayerError>(())
+    /// ```
+    fn settings(&self) -> String {
+        self.describe()
+    }
+
     /// The shape of one sample's output, given the shape of one sample's input (no batch axis).
     ///
     /// # Errors

@@ -56,6 +56,7 @@ pub(crate) struct ErasedPass<'a, T> {
 pub(crate) trait Erased<T: Scalar>: Debug + Send + Sync {
     fn kind(&self) -> &'static str;
     fn describe(&self) -> String;
+    fn settings(&self) -> String;
     /// Checks rank and shape of a sample; the shape of its output.
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, LayerError>;
     fn params(&self) -> Vec<TensorSpec>;
@@ -97,6 +98,10 @@ impl<T: Scalar, L: Layer<T>> Erased<T> for L {
 
     fn describe(&self) -> String {
         Layer::describe(self)
+    }
+
+    fn settings(&self) -> String {
+        Layer::settings(self)
     }
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, LayerError> {

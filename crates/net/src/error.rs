@@ -81,6 +81,24 @@ pub enum NetError {
         checkpoint: Option<PathBuf>,
     },
 
+    /// A parameter or a running statistic became infinite or NaN, where the cost did not tell.
+    #[error(
+        "{tensor} is infinite or NaN after epoch {epoch}, step {step} (learning rate {learning_rate}); the network is as it was before that epoch{}: try a smaller learning rate",
+        kept(.checkpoint)
+    )]
+    NotFinite {
+        /// The first such tensor, as in `fc1.weight`.
+        tensor: String,
+        /// The epoch, from 1.
+        epoch: u64,
+        /// The step in the epoch after which it was found, from 1.
+        step: u64,
+        /// The learning rate of that step.
+        learning_rate: f64,
+        /// The last good checkpoint, if any were written.
+        checkpoint: Option<PathBuf>,
+    },
+
     /// The checkpoint in the folder was written by a run with other data or settings.
     #[error(
         "{}: this run cannot go on from another one's checkpoint: {}; use the same data and settings, or begin in another folder",

@@ -1,6 +1,6 @@
 //! Running a batch through a network, forward and back.
 //!
-//! A batch travels segment by segment. Within a segment it is cut into lanes, by the shapes alone, which run side by side;
+//! A batch travels segment by segment. Within a segment it is cut into lanes, by the layers' shapes and its size alone, which run side by side;
 //! gradients are summed over lanes in a fixed order. So every number is the same for any number of threads.
 
 use layers::{Phase, Scalar, random::Key, vectorized};

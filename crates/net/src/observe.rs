@@ -123,6 +123,12 @@ impl fmt::Display for Notice {
 /// }
 /// ```
 pub trait Observer: Send {
+    /// What it stops the run by, in words, if that depends on what the run does: it must be the same for a resumed run to be the
+    /// same run. None for one that only watches, or stops when somebody asks for it.
+    fn settings(&self) -> Option<String> {
+        None
+    }
+
     /// The run starts.
     fn start(&mut self, run: &Run) {
         let _ = run;

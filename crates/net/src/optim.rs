@@ -14,8 +14,9 @@
 //! | [`AdamW`] | θ ← θ (1 − η λ), then as Adam | the same |
 //! | [`RmsProp`] | s ← α s + (1−α) g²; θ ← θ − η g / (√s + ε) | `square_avg` |
 //!
-//! Formulas, defaults and the names of slots are PyTorch's. State that has decayed to less than 10⁻³⁰ becomes 0: subnormal
-//! numbers would make each step many times slower, and no parameter could tell the difference.
+//! Formulas, defaults and the names of slots are PyTorch's. State and parameters that have decayed to nothing become 0: below
+//! 10⁻³⁰ in `f32`, below 2·10⁻³⁰⁰ in `f64`. Subnormal numbers would make each step many times slower, and no output could tell the
+//! difference.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -225,9 +226,9 @@ fn not_negative(what: &'static str, got: f64) -> Result<(), OptimError> {
     if got >= 0.0 && got.is_finite() { Ok(()) } else { Err(OptimError::Range { what, range: ">= 0 and finite", got }) }
 }
 
-/// A value of state, or 0 where it has decayed to nothing: below 10⁸ times the smallest normal number (about 1e-30 in `f32`),
-/// far above the subnormal numbers, which are slow. NaN stays NaN.
+/// A value of state or a parameter, or 0 where it has decayed to nothing: below 10⁸ times the smallest normal number (about 1e-30
+/// in `f32`, 2e-300 in `f64`), far above the subnormal numbers, which are slow. NaN stays NaN.
 #[inline(always)]
-fn flush<T: Scalar>(value: T) -> T {
+pub(crate) fn flush<T: Scalar>(value: T) -> T {
     if value.abs() < T::min_positive_value() * T::of(1e8) { T::ZERO } else { value }
 }

@@ -234,8 +234,10 @@ impl<'o, T: Scalar> Trainer<'o, T> {
     ///
     /// # Errors
     /// [`NetError`] when a setting, the data or the number of threads is wrong, or a checkpoint is of another run or none can be
-    /// read (nothing has been changed then); or when the cost or a parameter becomes infinite or NaN, or a checkpoint cannot be
-    /// written (the network then is as it was before that epoch, or at the checkpoint if the run went on within the epoch).
+    /// read (nothing has been changed then); or when something becomes infinite or NaN (the cost, looked at in every step; a
+    /// parameter or a running statistic, looked at after every epoch, at every checkpoint, and where the run is stopped), or a
+    /// checkpoint cannot be written (the network then is as it was before that epoch, or at the checkpoint if the run went on
+    /// within the epoch).
     pub fn fit<'d>(
         &mut self,
         net: &mut Sequential<T>,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 /// What is trained unless said.
-pub(crate) const DEFAULT_RECIPE: &str = "default";
+const DEFAULT_RECIPE: &str = "default";
 
 /// Trains a convolutional network on handwritten digits, and ends with its test accuracy.
 ///

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 use mnist_io::SplitView;
-use net::{NetError, Schedule, Sequential, Trainer};
+use net::{NetError, Schedule, Sequential, Trainer, observe::EarlyStopping};
 use serde::Deserialize;
 
 mod bundled;
@@ -22,7 +22,9 @@ mod tests;
 
 pub(crate) use bundled::BUNDLED;
 use layer::Layer;
-use settings::{AugmentSpec, CostSpec, KeepSpec, OptimizerSpec, ScalingSpec, ScheduleSpec, SplitSpec};
+use settings::{
+    AugmentSpec, CostSpec, EarlyStoppingSpec, KeepSpec, OptimizerSpec, ScalingSpec, ScheduleSpec, SplitSpec,
+};
 
 /// The training images of MNIST.
 pub(crate) const MNIST: usize = 60_000;
@@ -57,6 +59,7 @@ pub(crate) struct Recipe {
     ema: Option<f64>,
     #[serde(default)]
     keep: KeepSpec,
+    early_stopping: Option<EarlyStoppingSpec>,
 
     split: Option<SplitSpec>,
     /// Whether each training image becomes five: itself, and shifts by a pixel.
@@ -126,6 +129,10 @@ impl Recipe {
             !recipe.keeps_best() || recipe.validates(),
             "keep = \"best_validation\" needs images to choose by: split = {{ train = 50_000, validation = 10_000 }}, say"
         );
+        anyhow::ensure!(
+            recipe.early_stopping.is_none() || recipe.validates(),
+            "early_stopping needs images to stop by: split = {{ train = 50_000, validation = 10_000 }}, say"
+        );
         recipe.trainer(MNIST)?.validate()?;
         Ok(recipe)
     }
@@ -152,6 +159,9 @@ impl Recipe {
         if let Some(augment) = self.augment {
             trainer = trainer.augment(augment.build());
         }
+        if let Some(patience) = self.patience() {
+            trainer = trainer.observe(EarlyStopping::new(patience));
+        }
         Ok(match self.ema {
             Some(decay) => trainer.ema(decay),
             None => trainer,
@@ -170,6 +180,11 @@ impl Recipe {
         self.keep == KeepSpec::BestValidation
     }
 
+    /// After how many epochs without a better one the run ends.
+    pub(crate) fn patience(&self) -> Option<u64> {
+        self.early_stopping.map(|EarlyStoppingSpec { patience }| patience.get())
+    }
+
     /// Whether some training images validate.
     fn validates(&self) -> bool {
         self.split.is_some_and(|split| split.validation > 0)
@@ -181,7 +196,7 @@ impl Recipe {
     }
 
     /// Floating-point operations of training on a file of so many images: two for each multiply-add, the backward pass counted
-    /// as twice the forward pass; tests between epochs are not counted.
+    /// as twice the forward pass; tests between epochs are not counted, and all epochs are, also where a run may stop early.
     pub(crate) fn flop(&self, net: &Sequential, images: usize) -> f64 {
         let sizes = self.sizes(images);
         2.0 * 3.0 * net.macs() as f64 * sizes.samples as f64 * sizes.epochs as f64
@@ -192,6 +207,7 @@ impl Recipe {
         let Sizes { train, validation, samples, batches, epochs } = self.sizes(images);
         let expanded = if self.expand { format!(" expanded to {samples}") } else { String::new() };
         let mut parts = vec![format!("images {train}{expanded}"), format!("epochs {epochs}")];
+        parts.extend(self.patience().map(|patience| format!("stopped early after {patience} without a better one")));
         parts.push(format!("batch size {}", self.batch_size));
         parts.push(self.optimizer.build(samples, batches).describe());
         parts.push(format!("schedule {}", self.schedule));

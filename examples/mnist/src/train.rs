@@ -11,7 +11,7 @@ use net::{Checkpoints, NetError, Trainer, augment::Expanded, cost::SoftmaxCrossE
 use report::Progress;
 
 use crate::{
-    args::{DEFAULT_RECIPE, TrainArgs},
+    args::TrainArgs,
     data,
     evaluate::TRAINED_ON,
     interrupt::{self, Interrupt},
@@ -39,9 +39,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     let notes = net.metadata_mut();
     notes.insert(TRAINED_ON.into(), data.provenance().into());
     notes.insert("seed".into(), args.seed.to_string());
-    if args.recipe != DEFAULT_RECIPE {
-        say(&format!("recipe  {}: {}", args.recipe, recipe.describe(&net, data.train.len())))?;
-    }
+    say(&format!("recipe  {}: {}", args.recipe, recipe.describe(&net, data.train.len())))?;
     say(&net.summary().to_string())?;
     if interrupt.pressed() {
         return Ok(ExitCode::from(interrupt::STATUS));
@@ -56,7 +54,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     } else {
         trainer.fit(&mut net, train.pair(), held_out.pair())
     };
-    if let Err(error @ NetError::Diverged { .. }) = trained {
+    if let Err(error @ (NetError::Diverged { .. } | NetError::NotFinite { .. })) = trained {
         let kept = args.save.as_deref().map_or(Ok(()), |path| net.save(path));
         return kept.map_err(Into::into).and(Err(error.into()));
     }
@@ -73,7 +71,10 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
         net.save(&path)?;
         say(&format!("saved   {}", path.display()))?;
     }
-    if let Some(folder) = args.checkpoint.as_deref().filter(|_| history.stopped) {
+    if let Some(patience) = recipe.patience().filter(|_| history.stopped && !interrupt.pressed()) {
+        let epoch = history.epochs.len();
+        say(&format!("stopped after epoch {epoch}: no better one on the validation images among the last {patience}"))?;
+    } else if let Some(folder) = args.checkpoint.as_deref().filter(|_| history.stopped) {
         say(&format!("stopped; the same command goes on from the checkpoint in {}", folder.display()))?;
     }
     match history.epochs.last() {

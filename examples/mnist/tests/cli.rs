@@ -52,6 +52,10 @@ fn it_trains_saves_and_tests_what_it_saved() {
     assert!(epochs.len() == 2 && epochs[1].contains(&format!("held out {percent:.2} %")), "{progress}");
     assert!(!progress.contains(['\r', '\u{1b}']), "{progress:?}");
     assert!(text(&output.stdout).contains("data    8000 training and 2000 test images: the bundled sample"));
+    // 6 · 1,633,000 multiply-adds · 8000 images · 2 epochs
+    let work =
+        |line: &str| line.starts_with("recipe  default: images 8000, epochs 2, ") && line.ends_with("; 0.16 TFLOP");
+    assert!(text(&output.stdout).lines().any(work), "{}", text(&output.stdout));
 
     // the same bits with another number of threads
     train("3", "three.safetensors");

@@ -15,14 +15,18 @@ use tempfile::TempDir;
 /// A folder with 400 digits to train and 100 to test in `digits`.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let digits = folder.path().join("digits");
-    fs::create_dir(&digits).unwrap();
+    write_digits(&folder.path().join("digits"), 400);
+    folder
+}
+
+/// So many digits to train and 100 to test.
+fn write_digits(digits: &Path, train: usize) {
+    fs::create_dir(digits).unwrap();
     let sample = mnist_io::Mnist::sample().unwrap();
-    for (name, part) in [("train", sample.train.take(400)), ("t10k", sample.test.take(100))] {
+    for (name, part) in [("train", sample.train.take(train)), ("t10k", sample.test.take(100))] {
         mnist_io::write_idx(digits.join(format!("{name}-images-idx3-ubyte")), &part.images).unwrap();
         mnist_io::write_idx(digits.join(format!("{name}-labels-idx1-ubyte")), &part.labels).unwrap();
     }
-    folder
 }
 
 /// 20 steps an epoch.
@@ -53,22 +57,56 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// `kill -9` at moments that differ each time that this test runs. The network has dropout, the optimizer momentum, and the
-/// learning rate changes with each step.
+/// The default network has dropout, its optimizer momentum, and its learning rate changes with each step.
 #[test]
 fn a_run_killed_anywhere_and_started_again_ends_with_the_same_file() {
+    kill_again_and_again(&folder(), &["--epochs", "2"], "1");
+}
+
+/// Normalization, an average of the weights, and the network of the best epoch, all beside the one that takes the steps.
+const KEEPING: &str = r#"
+title = "normalized, averaged, the best kept"
+source = "this test"
+layers = [
+    { conv2d = { out_channels = 6, kernel_size = 5, bias = false } },
+    { max_pool2d = { window = 2 } },
+    { batch_norm2d = { activation = "relu" } },
+    { dropout = { probability = 0.2 } },
+    { dense = { outputs = 10 } },
+]
+cost = "softmax_cross_entropy"
+optimizer = { adam = { learning_rate = 0.002 } }
+schedule = { cosine = { end = 0.1 } }
+batch_size = 20
+epochs = 4
+ema = 0.95
+split = { train = 300, validation = 100 }
+keep = "best_validation"
+early_stopping = { patience = 4 }
+"#;
+
+/// Steps between checkpoints that divide no epoch.
+#[test]
+fn a_killed_run_that_averages_and_keeps_the_best_ends_with_the_same_file() {
     let folder = folder();
+    fs::write(folder.path().join("keeping.toml"), KEEPING).unwrap();
+    kill_again_and_again(&folder, &["--recipe", "./keeping.toml"], "7");
+}
+
+/// `kill -9` at moments that differ each time that this test runs, and a checkpoint after `every` steps.
+fn kill_again_and_again(folder: &TempDir, run: &[&str], every: &str) {
     let [whole, resumed, checkpoints] = ["whole", "resumed", "checkpoints"].map(|name| folder.path().join(name));
     let begin = Instant::now();
-    let want = result(&train(&folder, &["--epochs", "2", "--save", "whole"]).output().unwrap());
+    let want = result(&train(folder, &[run, &["--save", "whole"]].concat()).output().unwrap());
     let time = begin.elapsed();
 
     let random = RandomState::new();
     let (mut kills, mut resumptions, mut latest) = (Vec::new(), 0, 0.5);
-    let args = ["--epochs", "2", "--save", "resumed", "--checkpoint", "checkpoints", "--checkpoint-every", "1"];
+    let keep = ["--save", "resumed", "--checkpoint", "checkpoints", "--checkpoint-every", every];
+    let args = [run, &keep].concat();
     loop {
         let delay = time.mul_f64(latest * (random.hash_one(kills.len()) % 1000) as f64 / 1000.0);
-        let mut child = train(&folder, &args).spawn().unwrap();
+        let mut child = train(folder, &args).spawn().unwrap();
         std::thread::sleep(delay);
         child.kill().unwrap();
         let output = child.wait_with_output().unwrap();
@@ -84,7 +122,7 @@ fn a_run_killed_anywhere_and_started_again_ends_with_the_same_file() {
         assert_eq!(result(&output), want, "killed after {kills:?}");
         assert!(fs::read(&resumed).unwrap() == fs::read(&whole).unwrap(), "other bytes; killed after {kills:?}");
         assert_eq!(files(&checkpoints).len(), 2, "two checkpoints, nothing half written; killed after {kills:?}");
-        if kills.len() >= 3 && resumptions > 0 {
+        if kills.len() >= 3 && resumptions >= 2 {
             break;
         }
         // this one was too quick
@@ -128,6 +166,13 @@ fn an_interrupted_run_goes_on_where_it_was() {
         assert!(error.contains(reason), "{error}");
     }
     assert!(error.contains("or begin in another folder"), "{error}");
+    write_digits(&folder.path().join("others"), 399);
+    let others = ["--data", "others", "--batch-size", "20", "--recipe", "mlp", "--epochs", "100000"];
+    let refused = mnist(&folder, &[&others[..], &keep].concat()).output().unwrap();
+    let error = text(&refused.stderr);
+    let reason = ["training data: 400 samples, sha256 ", " in the checkpoint, 399 samples, sha256 "];
+    assert!(refused.status.code() == Some(1) && reason.iter().all(|part| error.contains(part)), "{error}");
+    assert!(!error.contains("held-out data"), "the test images are the same: {error}");
     assert_eq!(files(&checkpoints), left);
 
     // the learning rate is constant, so another number of epochs is no other run

@@ -8,14 +8,16 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use clap::Parser as _;
 use conv_kernels::machine::Machine;
+use net::{Images, Sequential};
 use overlay_benches::clocks::profile;
-use overlay_benches::networks::{Batch, Training, activation_bytes, network, step_flops};
+use overlay_benches::memory::PeakMemory;
+use overlay_benches::networks::{Batch, Training, activation_bytes, infer_flops, network, step_flops};
 use overlay_benches::output::{all_threads, exit};
 use overlay_benches::passes::median_seconds;
 use overlay_benches::peak::fma_peak;
 
 use args::Args;
-use table::{Row, Table};
+use table::{Figure, Row, Table};
 
 fn main() -> ExitCode {
     exit(run(&Args::parse()))
@@ -41,19 +43,33 @@ fn run(args: &Args) -> Result<()> {
 
 /// A network on all threads of the current pool; `peak` is what they could do, in FLOP/s.
 fn measure(name: &str, batch: usize, peak: f64, least_seconds: f64) -> Result<Row<'_>> {
+    let memory = PeakMemory::begin();
     let (net, images) = (network(name)?, Batch::new(batch)?);
-    let (flops, bytes) = (step_flops(&net)? * batch as f64, activation_bytes(&net)? * batch);
+    let (step, infer_one) = (step_flops(&net)? * batch as f64, infer_flops(&net));
+    let activations = activation_bytes(&net)? * batch;
 
-    let mut workspace = net.inference_workspace(batch);
-    let infer = median_seconds(least_seconds, || Ok(net.infer(&mut workspace, &images.images()).map(|_| ())?))?;
-    let mut workspace = net.inference_workspace(1);
-    let single = median_seconds(least_seconds, || Ok(net.infer(&mut workspace, &images.first()).map(|_| ())?))?;
-
+    let infer = inference(&net, &images.images(), least_seconds)?;
+    let single = inference(&net, &images.first(), least_seconds)?;
     let (mut training, mut cost) = (Training::new(net, images), 0.0);
     let train = median_seconds(least_seconds, || {
         cost = training.step()?;
         Ok(())
     })?;
     ensure!(cost.is_finite(), "{name}, batch {batch}: the cost has become {cost}, so the times say little");
-    Ok(Row { net: name, batch, train, infer, single, peak_share: flops / train / peak, bytes, profile: None })
+    Ok(Row {
+        net: name,
+        batch,
+        train: Figure { seconds: train, peak_share: step / train / peak },
+        infer: Figure { seconds: infer, peak_share: infer_one * batch as f64 / infer / peak },
+        single: Figure { seconds: single, peak_share: infer_one / single / peak },
+        activation_bytes: activations,
+        peak_bytes: memory.and_then(|memory| memory.bytes()),
+        profile: None,
+    })
+}
+
+/// The seconds that a network takes to answer, from a workspace for as many images.
+fn inference(net: &Sequential, images: &Images<'_, f32>, least_seconds: f64) -> Result<f64> {
+    let mut workspace = net.inference_workspace(images.len());
+    median_seconds(least_seconds, || Ok(net.infer(&mut workspace, images).map(|_| ())?))
 }

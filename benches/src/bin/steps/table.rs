@@ -9,18 +9,25 @@ use serde_json::{Value, json};
 pub(crate) struct Row<'a> {
     pub(crate) net: &'a str,
     pub(crate) batch: usize,
-    /// Seconds of a training step.
-    pub(crate) train: f64,
-    /// Seconds of the inference of a batch.
-    pub(crate) infer: f64,
-    /// Seconds of the inference of one image.
-    pub(crate) single: f64,
-    /// The share of peak that a training step reaches.
-    pub(crate) peak_share: f64,
-    /// Memory of the batch's activations.
-    pub(crate) bytes: usize,
+    /// A training step.
+    pub(crate) train: Figure,
+    /// The inference of a batch.
+    pub(crate) infer: Figure,
+    /// The inference of one image.
+    pub(crate) single: Figure,
+    /// Memory of the batch's activations, by their sizes.
+    pub(crate) activation_bytes: usize,
+    /// The most memory that the process held meanwhile, where the system says.
+    pub(crate) peak_bytes: Option<u64>,
     /// The time by layer, if asked for.
     pub(crate) profile: Option<Profile>,
+}
+
+/// How long something takes, and the share of peak that it reaches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Figure {
+    pub(crate) seconds: f64,
+    pub(crate) peak_share: f64,
 }
 
 /// Where results go as they come.
@@ -35,8 +42,18 @@ impl Table {
             return Ok(());
         }
         line(&format!(
-            "{:13}  {:>5}  {:>11}  {:>11}  {:>9}  {:>6}  {:>7}  (threads: {})",
-            "net", "batch", "train img/s", "infer img/s", "single µs", "share", "MiB", self.threads
+            "{:13}  {:>5}  {:>11}  {:>7}  {:>11}  {:>7}  {:>9}  {:>7}  {:>8}  {:>8}  (threads: {})",
+            "net",
+            "batch",
+            "train img/s",
+            "share",
+            "infer img/s",
+            "share",
+            "single µs",
+            "share",
+            "act. MiB",
+            "peak MiB",
+            self.threads
         ))
     }
 
@@ -44,11 +61,17 @@ impl Table {
         if self.json {
             return line(&self.object(row).to_string());
         }
-        let Row { net, batch, train, infer, single, peak_share, bytes, profile } = row;
+        let Row { net, batch, train, infer, single, activation_bytes, peak_bytes, profile } = row;
         let images = *batch as f64;
-        let (train, infer, single) = (images / train, images / infer, single * 1e6);
-        let (share, mib) = (100.0 * peak_share, *bytes as f64 / f64::from(1 << 20));
-        line(&format!("{net:13}  {batch:5}  {train:11.0}  {infer:11.0}  {single:9.1}  {share:4.1} %  {mib:7.2}"))?;
+        let [trains, infers, singly] = [train, infer, single].map(|figure| 100.0 * figure.peak_share);
+        let (train, infer, single) = (images / train.seconds, images / infer.seconds, single.seconds * 1e6);
+        let mib = |bytes: f64| bytes / f64::from(1 << 20);
+        let (activations, peak) = (mib(*activation_bytes as f64), peak_bytes.map(|bytes| mib(bytes as f64)));
+        let peak = peak.map_or("-".into(), |peak| format!("{peak:.1}"));
+        line(&format!(
+            "{net:13}  {batch:5}  {train:11.0}  {trains:5.1} %  {infer:11.0}  {infers:5.1} %  {single:9.1}  {singly:5.1} %  \
+             {activations:8.2}  {peak:>8}"
+        ))?;
         profile.as_ref().map_or(Ok(()), by_layer)
     }
 
@@ -56,9 +79,10 @@ impl Table {
         let images = row.batch as f64;
         let mut object = json!({
             "peer": "overlay", "net": row.net, "batch": row.batch, "threads": self.threads,
-            "train_img_s": rounded(images / row.train, 0), "infer_img_s": rounded(images / row.infer, 0),
-            "single_us": rounded(row.single * 1e6, 2), "peak_share": rounded(row.peak_share, 4),
-            "activation_bytes": row.bytes,
+            "train_img_s": rounded(images / row.train.seconds, 0), "infer_img_s": rounded(images / row.infer.seconds, 0),
+            "single_us": rounded(row.single.seconds * 1e6, 2), "peak_share": rounded(row.train.peak_share, 4),
+            "infer_peak_share": rounded(row.infer.peak_share, 4), "single_peak_share": rounded(row.single.peak_share, 4),
+            "activation_bytes": row.activation_bytes, "peak_bytes": row.peak_bytes,
         });
         if let Some(Profile { layers, between, update, step }) = &row.profile {
             let ms = |seconds: f64| rounded(seconds * 1e3, 5);

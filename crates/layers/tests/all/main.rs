@@ -7,3 +7,4 @@ mod gradcheck_controls;
 mod gradients;
 mod phases;
 mod refusals;
+mod settings;

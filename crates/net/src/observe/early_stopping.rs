@@ -53,6 +53,11 @@ impl EarlyStopping {
 }
 
 impl Observer for EarlyStopping {
+    fn settings(&self) -> Option<String> {
+        let better = if self.by_cost { "lower cost" } else { "higher accuracy" };
+        Some(format!("early stopping, {} epochs without a {better}", self.patience.max(1)))
+    }
+
     fn start(&mut self, _: &Run) {
         self.best = None;
     }

@@ -39,7 +39,7 @@ impl Moments {
                 let (prepared, g) = prepare(*p, g);
                 *m = flush(beta1 * *m + rest1 * g);
                 *s = flush(beta2 * *s + rest2 * g * g);
-                *p = prepared - rate * *m / (s.sqrt() / root + epsilon);
+                *p = flush(prepared - rate * *m / (s.sqrt() / root + epsilon));
             }
         });
     }

@@ -83,12 +83,12 @@ impl<T: Scalar> Optimizer<T> for RmsProp {
             [square, buffer] => vectorized(|| {
                 for (((p, &g), s), b) in params.iter_mut().zip(grads).zip(square.iter_mut()).zip(buffer.iter_mut()) {
                     *b = flush(momentum * *b + direction(*p, g, s));
-                    *p -= rate * *b;
+                    *p = flush(*p - rate * *b);
                 }
             }),
             [square] => vectorized(|| {
                 for ((p, &g), s) in params.iter_mut().zip(grads).zip(square.iter_mut()) {
-                    *p -= rate * direction(*p, g, s);
+                    *p = flush(*p - rate * direction(*p, g, s));
                 }
             }),
             _ => unreachable!("a state made for RMSProp has one slot or two"),

@@ -71,7 +71,7 @@ impl<T: Scalar> Optimizer<T> for Sgd {
         let Some(velocity) = slots.first_mut() else {
             return vectorized(|| {
                 for (p, &g) in params.iter_mut().zip(grads) {
-                    *p -= rate * decay.add_to(g, *p);
+                    *p = flush(*p - rate * decay.add_to(g, *p));
                 }
             });
         };
@@ -79,7 +79,7 @@ impl<T: Scalar> Optimizer<T> for Sgd {
             for ((p, &g), v) in params.iter_mut().zip(grads).zip(velocity.iter_mut()) {
                 let g = decay.add_to(g, *p);
                 *v = flush(momentum * *v + g);
-                *p -= rate * if self.nesterov { g + momentum * *v } else { *v };
+                *p = flush(*p - rate * if self.nesterov { g + momentum * *v } else { *v });
             }
         });
     }

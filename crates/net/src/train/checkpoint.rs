@@ -20,8 +20,8 @@ use crate::{
 
 /// Where a run keeps its checkpoints, and how often it writes one; see [`Trainer::checkpoints`](crate::Trainer::checkpoints).
 ///
-/// One is written after every epoch unless told otherwise, and in any case where the run ends or is stopped, unless a parameter
-/// is infinite or NaN there. The last two stay.
+/// One is written after every epoch unless told otherwise, and in any case where the run ends or is stopped; never of a network
+/// with an infinite parameter or NaN. The last two stay.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
     folder: PathBuf,

@@ -2,9 +2,9 @@
 
 use std::{mem, sync::Arc};
 
-use layers::{Arena, Scalar};
+use layers::{Arena, Scalar, vectorized};
 
-use crate::Sequential;
+use crate::{Sequential, optim::flush};
 
 /// The mean of a network after each step so far, in which a step weighs `decay` times as much as the one after it.
 ///
@@ -47,7 +47,7 @@ fn follow<T: Scalar>(average: &mut Arena<T>, now: &Arena<T>, share: f64) {
         if spec.count {
             average.copy_from_slice(now);
         } else {
-            average.iter_mut().zip(now).for_each(|(a, &now)| *a = keep * *a + share * now);
+            vectorized(|| average.iter_mut().zip(now).for_each(|(a, &now)| *a = flush(keep * *a + share * now)));
         }
     }
 }

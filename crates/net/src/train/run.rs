@@ -73,8 +73,8 @@ impl<T: Scalar> Trainer<'_, T> {
     ) -> Result<bool, NetError> {
         let mut stop = self.steps(net, job, course, learner)?;
         if course.at.step < job.run.steps {
-            let finite = || net.params.values().iter().all(|value| value.is_finite());
-            if let Some(keeper) = job.keeper.as_ref().filter(|_| finite()) {
+            check_finite(net, course)?;
+            if let Some(keeper) = &job.keeper {
                 keeper.write(net, course)?;
             }
             return Ok(true);
@@ -86,6 +86,7 @@ impl<T: Scalar> Trainer<'_, T> {
             learner.gradient(net, job, 0..job.run.batch_size, Key::new(self.seed), course.at.epoch, &*self.cost);
             return Err(diverged(net, learner, course, job.run.steps, held_out.cost, learning_rate));
         }
+        check_finite(net, course)?;
         course.at.epoch += 1;
         (course.at.step, course.at.sums) = (0, Sums::default());
         let count = job.train.len() as f64;
@@ -134,6 +135,7 @@ impl<T: Scalar> Trainer<'_, T> {
             }
             // not before this step's cost has shown that the last one left a sound network
             if let Some(keeper) = job.keeper.as_ref().filter(|keeper| step > first && keeper.due(course)) {
+                check_finite(net, course)?;
                 keeper.write(net, course)?;
             }
             course.optimizer.step(self.optimizer.as_ref(), learning_rate, &mut net.params, learner.workspace.grads());
@@ -147,6 +149,22 @@ impl<T: Scalar> Trainer<'_, T> {
             }
         }
         Ok(false)
+    }
+}
+
+/// Refuses a network that a run must neither leave nor keep. The cost of a step does not tell: it is known before the update, and
+/// a sigmoid makes a finite output of an infinite sum. An average is finite as long as the network is.
+fn check_finite<T: Scalar>(net: &Sequential<T>, course: &Course<T>) -> Result<(), NetError> {
+    let mut tensors = net.params.tensors().chain(net.buffers.tensors());
+    match tensors.find(|tensor| tensor.values.iter().any(|value| !value.is_finite())) {
+        None => Ok(()),
+        Some(tensor) => Err(NetError::NotFinite {
+            tensor: tensor.spec.name.clone(),
+            epoch: course.at.epoch + 1,
+            step: course.at.step,
+            learning_rate: course.at.sums.learning_rate,
+            checkpoint: course.checkpoint.clone(),
+        }),
     }
 }
 

@@ -40,12 +40,21 @@ impl<T: Scalar> Trainer<'_, T> {
             ("order of samples", if self.shuffle { "shuffled" } else { "as given" }.into()),
             ("average of the weights", self.ema.map_or("none".into(), |decay| format!("decay {decay}"))),
             ("network that is kept", if self.keep_best { "the best on the held-out data" } else { "the last" }.into()),
+            ("stopped by", self.stopped_by()),
             ("element type", type_name::<T>().into()),
             ("instruction set", Machine::detect()?.instruction_set().into()),
             ("version of overlay", env!("CARGO_PKG_VERSION").into()),
         ];
         let own = own.map(|(name, value)| (name.to_string(), value)).into_iter();
         Ok(Settings(own.chain(architecture(net)).collect()))
+    }
+}
+
+impl<T: Scalar> Trainer<'_, T> {
+    /// The observers that decide when the run ends.
+    fn stopped_by(&self) -> String {
+        let all: Vec<_> = self.observers.iter().filter_map(|observer| observer.settings()).collect();
+        if all.is_empty() { "nothing".into() } else { all.join("; ") }
     }
 }
 
@@ -69,13 +78,8 @@ pub(super) fn difference(name: &str, then: &str, now: &str) -> String {
 
 /// The layers, and where their parameters start.
 fn architecture<T: Scalar>(net: &Sequential<T>) -> Vec<(String, String)> {
-    let json = |index: usize| {
-        let layer = net.spec.as_ref().and_then(|spec| spec.layers.get(index));
-        layer.and_then(|named| serde_json::to_string(&named.layer).ok())
-    };
-    let layers = net.layers().iter().enumerate().map(|(index, stage)| {
-        // a layer of the user's own has only its description
-        let what = json(index).unwrap_or_else(|| format!("{} {}", stage.layer.kind(), stage.layer.describe()));
+    let layers = net.layers().iter().map(|stage| {
+        let what = format!("{} {}", stage.layer.kind(), stage.layer.settings());
         (format!("layer {}", stage.name), format!("{what} to {}", dims(&stage.output)))
     });
     let mut sum = Sha256::new();

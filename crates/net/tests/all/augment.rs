@@ -334,7 +334,7 @@ fn the_same_weights_for_any_number_of_threads() {
         bits(&net)
     };
     let one = train(1, 7, Some(both()));
-    for threads in [2, 3] {
+    for threads in [2, 3, 8] {
         assert_eq!(train(threads, 7, Some(both())), one, "{threads} threads");
     }
     assert_ne!(train(1, 7, None), one);

@@ -3,6 +3,7 @@
 mod augment;
 mod build;
 mod cost;
+mod divergence;
 mod ema;
 mod gradients;
 mod keep_best;

@@ -142,6 +142,47 @@ fn state_that_has_decayed_becomes_zero() {
     }
 }
 
+/// Weights that began as (1, −2, 0.5) · `from`, after steps without gradients, on which none was subnormal.
+fn shrunk<T: Scalar>(optimizer: &dyn Optimizer<T>, from: f64, steps: usize) -> Vec<f64> {
+    let mut params = start::<T>();
+    params.values_mut().iter_mut().for_each(|value| *value *= T::of(from));
+    let (mut state, grads) = (OptimizerState::new(optimizer, params.layout()), Arena::zeros(layout()));
+    let tiny = T::min_positive_value().as_f64();
+    for _ in 0..steps {
+        state.step(optimizer, 0.1, &mut params, &grads);
+        let mut values = params.values().iter().map(|value| value.as_f64().abs());
+        assert!(values.all(|v| v == 0.0 || v > tiny), "{} in {}", optimizer.describe(), T::NAME);
+    }
+    params.tensor("weight").unwrap().iter().map(|value| value.as_f64()).collect()
+}
+
+/// With a penalty and no gradients weights shrink for ever: to 0, and not to subnormal numbers.
+#[test]
+fn weights_that_have_decayed_become_zero() {
+    fn check<T: Scalar>(steps: usize) {
+        let (sgd, rms) = (Sgd::new(0.1).decay(Decay::L2(5.0)), RmsProp::new(0.1).decay(Decay::L2(0.5)));
+        let geometric: [&dyn Optimizer<T>; 4] =
+            [&sgd, &sgd.momentum(0.5), &sgd.momentum(0.5).nesterov(true), &AdamW::new(0.1).weight_decay(5.0)];
+        let others: [&dyn Optimizer<T>; 3] = [&Adam::new(0.1).decay(Decay::L2(0.5)), &rms, &rms.momentum(0.9)];
+        for optimizer in geometric {
+            assert_eq!(shrunk(optimizer, 1.0, steps), [0.0; 3], "{} in {}", optimizer.describe(), T::NAME);
+        }
+        let tiny = T::min_positive_value().as_f64();
+        for optimizer in geometric.into_iter().chain(others) {
+            assert_eq!(shrunk(optimizer, tiny, 1), [0.0; 3], "{} in {}", optimizer.describe(), T::NAME);
+        }
+        // numbers that are only small stay what they are
+        let plain: [&dyn Optimizer<T>; 4] =
+            [&Sgd::new(0.1), &Sgd::new(0.1).momentum(0.9), &Adam::new(0.1), &RmsProp::new(0.1)];
+        let small = tiny * 2f64.powi(30);
+        for optimizer in plain {
+            assert_eq!(shrunk(optimizer, small, 3), [small, -2.0 * small, 0.5 * small], "{}", optimizer.describe());
+        }
+    }
+    check::<f32>(400);
+    check::<f64>(4_000);
+}
+
 #[test]
 fn a_gradient_that_is_not_a_number_is_not_hidden() {
     let optimizers: [&dyn Optimizer<f32>; 5] =

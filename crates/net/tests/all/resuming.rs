@@ -6,12 +6,14 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use conv_kernels::{Algorithm, Options, Padding};
+use layers::{Conv2d, Conv2dBuilder};
 use ndarray::{Array1, Array4};
 use net::{
     Activation::Relu,
-    Checkpoints, Flow, History, NetError, Observer, Schedule, Sequential, Trainer,
+    Checkpoints, Flow, History, LayerSpec, NetError, Observer, Schedule, Sequential, Trainer,
     cost::SoftmaxCrossEntropy,
-    observe::{EpochReport, Notice, StepReport},
+    observe::{EarlyStopping, EpochReport, Notice, StepReport},
     optim::{Adam, RmsProp, Sgd},
 };
 
@@ -212,6 +214,17 @@ fn other_settings_are_refused_by_name() {
             "order of samples: shuffled in the checkpoint, as given in this run",
         ]
     );
+    let patient = |epochs| plain().observe(EarlyStopping::new(epochs));
+    assert_eq!(refused(patient(3), patient(3)), [""; 0]);
+    assert_eq!(
+        refused(patient(3), patient(4).observe(Log::default())),
+        ["stopped by: early stopping, 3 epochs without a higher accuracy in the checkpoint, \
+          early stopping, 4 epochs without a higher accuracy in this run"]
+    );
+    assert_eq!(
+        refused(plain(), plain().observe(EarlyStopping::new(0).by_cost())),
+        ["stopped by: nothing in the checkpoint, early stopping, 1 epochs without a lower cost in this run"]
+    );
     assert_eq!(
         refused(plain().ema(0.9), plain().cost(SoftmaxCrossEntropy::new().label_smoothing(0.1).unwrap())),
         [
@@ -231,15 +244,40 @@ fn other_networks_are_refused_by_layer() {
     let refused = |one, other| refused_networks((trainer(), one), (trainer(), other));
     assert_eq!(
         refused(net(0.2, 0), net(0.5, 0)),
-        [
-            r#"layer drop1: {"dropout":{"probability":0.2}} to (8,) in the checkpoint, {"dropout":{"probability":0.5}} to (8,) in this run"#
-        ]
+        ["layer drop1: drop p = 0.2 to (8,) in the checkpoint, drop p = 0.5 to (8,) in this run"]
     );
     let without = refused(net(0.2, 0), net(0.0, 0));
     assert_eq!(without[0], "layers: fc1, drop1, fc2 in the checkpoint, fc1, fc2 in this run");
     assert!(without[1].starts_with("layer drop1: ") && without[1].ends_with("nothing in this run"), "{without:?}");
     let start = refused(net(0.2, 0), net(0.2, 1));
     assert!(start.len() == 1 && start[0].starts_with("starting weights: sha256 "), "{start:?}");
+}
+
+/// Whether layers are described by the builder or made by the user, all that decides what they compute is compared.
+#[test]
+fn layers_beside_one_of_the_users_own_are_compared_in_full() {
+    let net = |conv: Conv2dBuilder, momentum| {
+        let builder = Sequential::builder([1, 8, 8]).layer(conv.build::<f32>().unwrap());
+        let builder = builder.spec(LayerSpec::BatchNorm2d { epsilon: 1e-5, momentum, activation: Relu });
+        (Trainer::new(Sgd::new(0.03)).epochs(2), builder.dense(4).build(1).unwrap())
+    };
+    let conv = || Conv2d::new([1, 8, 8], 6, 3).padding(1);
+    let forced = |algorithm| conv().options(Options::default().force(algorithm));
+    let differences = |one, other| refused_networks(one, other);
+    assert_eq!(differences(net(conv(), 0.1), net(conv(), 0.1)), [""; 0]);
+    assert_eq!(
+        differences(net(conv(), 0.1), net(conv(), 0.2)),
+        ["layer bn1: bn 6 channels, relu, epsilon 1e-5, momentum 0.1 to (6, 8, 8) in the checkpoint, \
+          bn 6 channels, relu, epsilon 1e-5, momentum 0.2 to (6, 8, 8) in this run"]
+    );
+    let algorithms = differences(net(forced(Algorithm::Im2col), 0.1), net(forced(Algorithm::Direct), 0.1));
+    assert!(
+        algorithms.len() == 1 && algorithms[0].starts_with("layer conv1: conv 6 maps 3x3, padding"),
+        "{algorithms:?}"
+    );
+    let shifted = || conv().padding(Padding { top: 2, bottom: 0, left: 1, right: 1 });
+    let padding = differences(net(conv(), 0.1), net(shifted(), 0.1));
+    assert!(padding.len() == 1 && padding[0].contains(", padding 2 0 1 1, "), "{padding:?}");
 }
 
 #[test]

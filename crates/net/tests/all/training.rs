@@ -74,6 +74,32 @@ fn the_same_bits_for_any_number_of_threads() {
     assert_ne!(bits(&train(1, false).0), bits(&one), "another order of the samples");
 }
 
+/// Thirty-two lanes that share sixteen gradient buffers; tensors that are long enough for sums and updates to be cut for several
+/// threads.
+#[test]
+fn the_same_bits_where_lanes_share_and_tensors_are_cut() {
+    let mut stream = Key::new(1).stream("test", "noise", 0, 0);
+    let labels = Array1::from_shape_simple_fn(128, || stream.below(10) as u8);
+    let images = Array4::from_shape_simple_fn((128, 1, 16, 16), || stream.below(256) as u8);
+    let data = (images.view(), labels.view());
+    let bits = |threads| {
+        let maps = Sequential::builder([1, 16, 16]).conv2d(32, 3).activation(Relu).conv2d(64, 3).activation(Relu);
+        let maps = maps.max_pool2d(2).conv2d(128, 3).activation(Relu).dropout(0.25);
+        let mut net = maps.dense(128).activation(Relu).dropout(0.5).dense(10).build(2).unwrap();
+        let long = |name: &str| net.parameters().tensor(name).unwrap().len() > 1 << 16;
+        assert!(long("conv3.weight") && long("fc1.weight"));
+        let trainer = Trainer::new(Sgd::new(0.01).momentum(0.9)).ema(0.9).batch_size(64);
+        let start = net.parameters().values().to_vec();
+        { trainer }.threads(threads).fit(&mut net, data, data).unwrap();
+        assert!(net.parameters().values().iter().zip(&start).filter(|(now, then)| now != then).count() > 1 << 18);
+        net.parameters().values().iter().map(|value| value.to_bits()).collect::<Vec<_>>()
+    };
+    let one = bits(1);
+    for threads in [2, 3, 8] {
+        assert!(bits(threads) == one, "{threads} threads");
+    }
+}
+
 /// A network that diverges goes back to where it was before that epoch, even when only its last step went wrong.
 #[test]
 fn a_run_that_diverges_keeps_the_epoch_before() {

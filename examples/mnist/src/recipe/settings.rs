@@ -1,6 +1,6 @@
 //! The settings of a recipe besides its layers, as they are written.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 
 use net::{
     Scaling, Schedule, Trainer,
@@ -241,6 +241,14 @@ impl SplitSpec {
         let train = train.max(1).min(images);
         [train, images - train]
     }
+}
+
+/// When a run ends before its last epoch.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EarlyStoppingSpec {
+    /// Epochs in a row without a higher validation accuracy.
+    pub(super) patience: NonZeroU64,
 }
 
 /// The network of which epoch is the outcome.

@@ -152,6 +152,34 @@ fn operations_are_counted() {
     assert_eq!(teraflop(flop), "0.26 TFLOP");
 }
 
+/// The own recipes say in a comment how much work they are: who changes one changes the other.
+#[test]
+fn the_work_of_our_own_recipes_is_written_in_them() {
+    for name in ["default", "fast", "best", "tiny", "fashion"] {
+        let recipe = bundled(name);
+        let line =
+            format!("# training on 60,000 images: {}", teraflop(recipe.flop(&recipe.network(0).unwrap(), MNIST)));
+        let text = text(name).unwrap();
+        assert!(text.lines().any(|said| said == line), "{name}: no line `{line}`");
+    }
+}
+
+#[test]
+fn a_recipe_can_stop_early() {
+    let text = text("mlp").unwrap();
+    let early = "epochs = 30\nearly_stopping = { patience = 2 }\nsplit = { train = 50_000, validation = 10_000 }";
+    let mut recipe = Recipe::parse(&text.replacen("epochs = 30", early, 1), Overrides::default()).unwrap();
+    recipe.optimizer.set_learning_rate(1e-30); // nothing is learnt
+    let mut net = recipe.network(1).unwrap();
+    let said = recipe.describe(&net, MNIST);
+    assert!(said.contains("epochs 30, stopped early after 2 without a better one, batch size 10,"), "{said}");
+    let data = Mnist::sample().unwrap();
+    let (train, validation) = recipe.cut(data.train.take(60));
+    let validation = validation.unwrap();
+    let history = recipe.trainer(MNIST).unwrap().fit(&mut net, train.pair(), validation.pair()).unwrap();
+    assert!(history.stopped && history.epochs.len() == 3, "{}", history.epochs.len());
+}
+
 /// A sound recipe with some words exchanged for others, and what is said about it.
 const WRONG: &[(&str, &str, &str)] = &[
     ("epochs = 30", "epochs = 0", "expected a nonzero u64"),
@@ -195,6 +223,18 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("\"quadratic\"", "\"softmax_cross_entropy\"\nlabel_smoothing = 1.0", "must be at least 0 and below 1 (got 1)"),
     ("epochs = 30", "epochs = 30\nkeep = \"first\"", "unknown variant `first`, expected `last` or `best_validation`"),
     ("epochs = 30", "epochs = 30\nkeep = \"best_validation\"", "needs images to choose by: split = { train = 50_000, "),
+    (
+        "epochs = 30",
+        "epochs = 30\nearly_stopping = { patience = 3 }",
+        "needs images to stop by: split = { train = 50_000, ",
+    ),
+    (
+        "epochs = 30",
+        "epochs = 30\nearly_stopping = { patience = 3 }\nsplit = { train = 50_000, validation = 0 }",
+        "early_stopping needs images to stop by",
+    ),
+    ("epochs = 30", "epochs = 30\nearly_stopping = { patience = 0 }", "expected a nonzero u64"),
+    ("epochs = 30", "epochs = 30\nearly_stopping = { epochs = 3 }", "unknown field `epochs`, expected `patience`"),
     ("epochs = 30", "epochs = 30\naugment = { shear = {} }", "unknown variant `shear`, expected `shift` or `distort`"),
     ("epochs = 30", "epochs = 30\naugment = { distort = { shear = 90.0 } }", "must be 0 to 60 degrees (got 90)"),
     (
