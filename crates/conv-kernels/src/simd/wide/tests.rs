@@ -2,6 +2,8 @@
 //! small integers makes every sum exact.
 
 // One copy of the helpers serves all tests.
+#[path = "../../../tests/common/mod.rs"]
+mod common;
 #[path = "../../../tests/conv2d/mod.rs"]
 mod conv2d;
 
