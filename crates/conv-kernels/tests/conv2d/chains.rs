@@ -127,7 +127,7 @@ impl<'a, T: Scalar> Chains<'a, T> {
         let Data { x, weight, dy, .. } = self.data;
         let blocks = match algorithm {
             Algorithm::Channels => self.strips()?,
-            _ => self.deep_blocks(algorithm == Algorithm::Pointwise),
+            _ => self.deep_blocks(algorithm == Algorithm::Pointwise)?,
         };
         let shares = self.shares().min(blocks.len()).max(1);
         let mut partials = vec![vec![T::ZERO; weight.len()]; shares];
@@ -157,15 +157,17 @@ impl<'a, T: Scalar> Chains<'a, T> {
         1 << (flops / 6_000_000).clamp(1, 16).ilog2()
     }
 
-    /// The blocks of a matrix product over pixels (`src/conv/product.rs`).
-    fn deep_blocks(&self, pointwise: bool) -> Vec<Block> {
+    /// The blocks of a matrix product over pixels (`src/conv/product.rs`): without a column matrix, whole images. Small ones
+    /// are joined then, which matters where there are shares.
+    fn deep_blocks(&self, pointwise: bool) -> Option<Vec<Block>> {
         let (batch, pixels) = (self.problem.batch, self.underlays.len());
-        let [together, strip] =
-            if pointwise { [192usize.div_ceil(pixels), pixels] } else { [self.columns() / pixels, self.columns()] };
+        if pointwise && pixels < 192 && self.shares() > 1 {
+            return None;
+        }
+        let [together, strip] = if pointwise { [1, pixels] } else { [self.columns() / pixels, self.columns()] };
         let strips = even_parts(pixels, strip);
-        even_parts(batch, together.clamp(1, batch.max(1)))
-            .flat_map(|images| strips.clone().map(move |strip| (images.clone(), strip)))
-            .collect()
+        let images = even_parts(batch, together.clamp(1, batch.max(1)));
+        Some(images.flat_map(|images| strips.clone().map(move |strip| (images.clone(), strip))).collect())
     }
 
     /// The strips of tiles whose vectors lie along the channels (`src/conv/direct/gradient.rs`); none if they are so large
