@@ -1,9 +1,12 @@
 //! Real-valued data: rounding, adjoints, threads, batches, and numbers that are none.
 
+mod common;
 mod conv2d;
 
-use conv_kernels::{Activation, Algorithm, Conv2dPlan, Conv2dShape, Epilogue, Options, Scalar, Scratch, pool};
-use conv2d::{Data, Problem, again_with_each_instruction_set, integers, large_problems, plans, problems, reals};
+use common::again_with_each_instruction_set;
+use conv_kernels::{Activation, Algorithm, Conv2dPlan, Conv2dShape, Epilogue, Options, Padding, Scalar, Scratch};
+use conv_kernels::{pool, reference};
+use conv2d::{Data, Problem, integers, large_problems, plans, problems, reals};
 use proptest::prelude::*;
 
 fn widened(values: &[f32]) -> Vec<f64> {
@@ -130,73 +133,115 @@ fn the_scratch_is_grown_once_and_its_contents_do_not_matter() {
     }
 }
 
-/// Without padding every algorithm adds up exactly the products of the definition, so NaN and infinities arise, and
-/// stay away, at the same places; `Depthwise` skips the padding as the definition does. `Winograd` lets them spread
-/// through its tiles; and the input gradients of `Channels` and `Mirrored` are convolutions with a border, whose zeros
-/// they multiply.
-#[test]
-fn nan_and_infinity_spread_as_in_the_definition() {
+/// Whether an algorithm may turn what is not finite into more of it than the definition does: `Winograd` lets it spread
+/// through its tiles. The others add up exactly the products of the definition, and products with the zeros of a border,
+/// which are only harmless where the other factor is finite: the weights and gradients over the padding, and for the
+/// input gradients of `Channels` and `Mirrored`, which are convolutions with a border of their own, all weights.
+/// `Depthwise` skips the padding as the definition does.
+fn may_spread(what: &str, place: &str, algorithm: Algorithm, padded: bool) -> bool {
+    match (what, place) {
+        _ if algorithm == Algorithm::Winograd => true,
+        _ if algorithm == Algorithm::Depthwise => false,
+        ("y", "weight") | ("dweight", "dy") => padded,
+        ("dx", "weight") => matches!(algorithm, Algorithm::Channels | Algorithm::Mirrored),
+        _ => false,
+    }
+}
+
+/// NaN and infinities arise, and stay away, at the same places.
+fn spreads_as_in_the_definition(problem: Problem, strange: f32, place: &str) {
     let kind = |value: &f32| match value {
         v if v.is_nan() => 2,
         v if v.is_infinite() => v.signum() as i32,
         _ => 0,
     };
-    let conv = Conv2dShape::builder;
-    for (builder, only) in [
-        (conv(3, 5, [12, 11], [3, 3]).stride([1, 2]), None),
-        (conv(9, 8, [6, 7], [1, 1]), None),
-        (conv(3, 5, [12, 11], [3, 3]), None), // along output channels, rows joined
-        (conv(1, 3, [9, 14], [3, 2]), None),  // along pixels, the last vector overlaps
-        (conv(2, 4, [9, 20], [2, 3]).groups(2), None),
-        (conv(6, 12, [9, 9], [2, 3]).groups(6), None),
-        (conv(4, 4, [8, 8], [3, 3]).groups(4).padding(2), Some(Algorithm::Depthwise)),
-    ] {
-        let problem = Problem::new(builder.build().unwrap(), 2);
-        for strange in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            for place in ["x", "weight", "dy"] {
-                let mut data = problem.data(reals::<f32>);
-                match place {
-                    "x" => data.x[17] = strange,
-                    "weight" => data.weight[5] = strange,
-                    _ => data.dy[11] = strange,
-                }
-                let expected = problem.reference(&data);
-                for (algorithm, plan) in plans::<f32>(problem.shape) {
-                    if algorithm == Algorithm::Winograd || only.is_some_and(|only| only != algorithm) {
-                        continue;
-                    }
-                    let mut got = problem.run(&plan, &data, &mut Scratch::new());
-                    if matches!(plan.algorithms()[1], Algorithm::Channels | Algorithm::Mirrored | Algorithm::Winograd) {
-                        got.dx.clone_from(&expected.dx);
-                    }
-                    if plan.algorithms()[2] == Algorithm::Winograd {
-                        got.dweight.clone_from(&expected.dweight);
-                    }
-                    for (got, expected) in
-                        [(got.y, &expected.y), (got.dx, &expected.dx), (got.dweight, &expected.dweight)]
-                    {
-                        let (got, expected) = (got.iter().map(kind), expected.iter().map(kind));
-                        assert!(got.eq(expected), "{strange} in {place} of {} by {algorithm}", problem.shape);
-                    }
-                }
+    let mut data = problem.data(reals::<f32>);
+    match place {
+        "x" => data.x[17] = strange,
+        "weight" => data.weight[5] = strange,
+        _ => data.dy[11] = strange,
+    }
+    let expected = problem.reference(&data);
+    let padded = problem.shape.padding() != Padding::NONE;
+    for (_, plan) in plans::<f32>(problem.shape) {
+        let got = problem.run(&plan, &data, &mut Scratch::new());
+        let results =
+            [("y", got.y, &expected.y), ("dx", got.dx, &expected.dx), ("dweight", got.dweight, &expected.dweight)];
+        for ((what, got, expected), algorithm) in results.into_iter().zip(plan.algorithms()) {
+            if !may_spread(what, place, algorithm, padded) {
+                let (got, expected) = (got.iter().map(kind), expected.iter().map(kind));
+                assert!(got.eq(expected), "{what} with {strange} in {place} of {} by {algorithm}", problem.shape);
             }
         }
     }
 }
 
-/// Denormals are numbers: sums of multiples of the smallest are exact, and are not flushed to zero.
+#[test]
+fn nan_and_infinity_spread_as_in_the_definition() {
+    let conv = Conv2dShape::builder;
+    let uneven = Padding { top: 2, bottom: 0, left: 1, right: 3 };
+    for builder in [
+        conv(3, 5, [12, 11], [3, 3]).stride([1, 2]),
+        conv(9, 8, [6, 7], [1, 1]),
+        conv(3, 5, [12, 11], [3, 3]), // along output channels, rows joined
+        conv(1, 3, [9, 14], [3, 2]),  // along pixels, the last vector overlaps
+        conv(2, 4, [9, 20], [2, 3]).groups(2),
+        conv(6, 12, [9, 9], [2, 3]).groups(6),
+        conv(4, 4, [8, 8], [3, 3]).groups(4).padding(2),
+        conv(3, 6, [9, 8], [2, 5]).groups(3).padding(uneven).stride([2, 1]),
+        conv(3, 5, [12, 11], [3, 3]).padding(1),     // a border, rows joined
+        conv(2, 7, [9, 20], [3, 4]).padding(uneven), // a border, the last vector overlaps
+        conv(3, 20, [11, 12], [5, 4]).padding(2).stride([2, 2]), // a border, taken apart
+        conv(4, 6, [10, 17], [3, 2]).padding(uneven).dilation([2, 3]).groups(2),
+        conv(5, 3, [7, 9], [1, 1]).padding(uneven),
+    ] {
+        let problem = Problem::new(builder.build().unwrap(), 2);
+        for strange in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for place in ["x", "weight", "dy"] {
+                spreads_as_in_the_definition(problem, strange, place);
+            }
+        }
+    }
+}
+
+/// Sums of multiples of the smallest number are exact, and are not flushed to zero.
+fn keeps_denormals<T: Scalar>(shape: Conv2dShape, smallest: T) {
+    let (problem, zero) = (Problem::new(shape, 2), T::ZERO);
+    let tiny = |values: &[T]| values.iter().map(|&value| value * smallest).collect::<Vec<_>>();
+    let data = problem.data(integers::<T>);
+    let data = Data { bias: vec![zero; data.bias.len()], ..data };
+    let of_images = Data { x: tiny(&data.x), dy: tiny(&data.dy), ..data.clone() };
+    let of_weights = Data { x: tiny(&data.x), ..data };
+    let images = problem.reference(&of_images);
+    let mut weights = vec![zero; shape.weight_len()];
+    reference::conv2d_weight_gradient(&shape, 2, &of_weights.x, &of_weights.dy, &mut weights).unwrap();
+    for sums in [&images.y, &images.dx, &weights] {
+        assert!(sums.iter().any(|sum| sum.is_subnormal()), "{shape} has none");
+    }
+    for (algorithm, plan) in plans::<T>(shape) {
+        let got = problem.run(&plan, &of_images, &mut Scratch::new());
+        assert_eq!((&got.y, &got.dx), (&images.y, &images.dx), "{shape} by {algorithm}");
+        let mut dweight = vec![zero; shape.weight_len()];
+        let (x, dy) = (&of_weights.x, &of_weights.dy);
+        plan.weight_gradient(2, x, dy, &mut dweight, &mut Scratch::new()).unwrap();
+        assert_eq!(dweight, weights, "dweight of {shape} by {algorithm}");
+    }
+}
+
 #[test]
 fn denormals_are_kept() {
-    let shape = Conv2dShape::builder(3, 4, [6, 6], [3, 3]).padding(1).build().unwrap();
-    let problem = Problem::new(shape, 2);
-    let tiny = |values: Vec<f32>| values.into_iter().map(|value| value * f32::from_bits(1)).collect::<Vec<_>>();
-    let data = problem.data(integers::<f32>);
-    let data = Data { x: tiny(data.x), dy: tiny(data.dy), bias: vec![0.0; 4], ..data };
-    let expected = problem.reference(&data);
-    assert!(expected.dx.iter().any(|dx| dx.is_subnormal()));
-    for (algorithm, plan) in plans::<f32>(shape) {
-        let got = problem.run(&plan, &data, &mut Scratch::new());
-        assert_eq!((got.y, got.dx), (expected.y.clone(), expected.dx.clone()), "{algorithm}");
+    let conv = Conv2dShape::builder;
+    for builder in [
+        conv(3, 4, [6, 6], [3, 3]).padding(1),
+        conv(3, 17, [10, 12], [4, 3]),
+        conv(2, 3, [13, 9], [3, 2]).stride([2, 2]),
+        conv(4, 4, [9, 8], [3, 3]).groups(4).padding(1), // depthwise, slides
+        conv(2, 6, [19, 18], [2, 5]).groups(2).padding(2), // depthwise, sweeps
+        conv(5, 7, [6, 7], [1, 1]),
+    ] {
+        let shape = builder.build().unwrap();
+        keeps_denormals(shape, f32::from_bits(1));
+        keeps_denormals(shape, f64::from_bits(1));
     }
 }
 
@@ -237,5 +282,5 @@ fn a_plan_of_either_type_can_be_shared_between_threads() {
 
 #[test]
 fn every_instruction_set_passes_these_tests() {
-    again_with_each_instruction_set("every_instruction_set_passes_these_tests");
+    again_with_each_instruction_set();
 }

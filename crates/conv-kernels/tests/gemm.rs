@@ -1,5 +1,8 @@
 //! The matrix product against its definition, bit for bit on small integers, for every kind of strides.
 
+mod common;
+
+use common::again_with_each_instruction_set;
 use conv_kernels::{gemm, pool, reference};
 use ndarray::{Array2, ArrayView2, array, s};
 use proptest::prelude::*;
@@ -118,4 +121,9 @@ fn shapes_that_do_not_fit() {
         assert_eq!(refused.to_string(), message);
         assert_eq!(reference::gemm(1.0, &zeros(a), &zeros(b), 0.0, &mut out), Err(refused));
     }
+}
+
+#[test]
+fn every_instruction_set_passes_these_tests() {
+    again_with_each_instruction_set();
 }

@@ -1,5 +1,8 @@
 //! Batch normalization against its definition: exactly where numbers are exact, else to the last digits.
 
+mod common;
+
+use common::{BetweenCanaries, BetweenNan, again_with_each_instruction_set};
 use conv_kernels::{Activation, BatchNorm, KernelError, Moments, Normalized, Scalar, Statistics, pool, reference};
 use proptest::prelude::*;
 
@@ -40,28 +43,37 @@ struct Results<T> {
 type Numbers<T> = fn(u64, usize) -> Vec<T>;
 
 impl Case {
+    /// Outputs lie between canaries, and inputs between NaN.
     fn results<T: Scalar>(&self, numbers: Numbers<T>, seed: u64, fast: bool) -> Results<T> {
         let &Self { batch, channels, plane, activation, statistics } = self;
-        let [weight, bias] = [1, 2].map(|salt| numbers(seed ^ salt, channels));
+        let watched = |salt, len| BetweenNan::new(&numbers(seed ^ salt, len));
+        let [weight, bias] = [1, 2].map(|salt| watched(salt, channels));
         let norm = BatchNorm { plane, weight: &weight, bias: &bias, epsilon: 0.25, activation };
         let len = batch * channels * plane;
-        let [x, mut dy] = [3, 4].map(|salt| numbers(seed ^ salt, len));
+        let (x, dy) = (watched(3, len), numbers(seed ^ 4, len));
+        let room = |len, start| BetweenCanaries::new(len, T::of(-12345.0), start);
         let given = |channel| Moments { mean: f64::from(channel as u32) - 1.0, variance: 3.75 };
-        let mut moments: Vec<_> = (0..channels).map(given).collect();
-        let [mut y, mut dx] = [(); 2].map(|()| vec![T::of(77.0); len]);
-        let [mut dweight, mut dbias] = [(); 2].map(|()| vec![T::one(); channels]);
+        let no_moments = Moments { mean: -12345.0, variance: -1.0 };
+        let mut moments = BetweenCanaries::new(channels, no_moments, no_moments);
+        moments.iter_mut().enumerate().for_each(|(channel, moments)| *moments = given(channel));
+        let [mut y, mut dx, mut own_dy] = [(); 3].map(|()| room(len, T::of(77.0)));
+        let [mut dweight, mut dbias] = [(); 2].map(|()| room(channels, T::one()));
         if fast {
             norm.forward(batch, &x, &mut y, &mut moments, statistics).unwrap();
         } else {
             reference::batch_norm(&norm, batch, &x, &mut y, &mut moments, statistics);
         }
-        let seen = Normalized { x: &x, y: &y, moments: &moments, statistics, dy: &mut dy };
+        let (y, moments) = (y.checked(), moments.checked());
+        own_dy.copy_from_slice(&dy);
+        let seen_y = BetweenNan::new(&y);
+        let seen = Normalized { x: &x, y: &seen_y, moments: &moments, statistics, dy: &mut own_dy };
         if fast {
             norm.backward(batch, seen, Some(&mut dx), &mut dweight, &mut dbias).unwrap();
         } else {
             reference::batch_norm_backward(&norm, batch, seen, &mut dx, &mut dweight, &mut dbias);
         }
-        Results { y, moments, dx, dweight, dbias }
+        own_dy.checked();
+        Results { y, moments, dx: dx.checked(), dweight: dweight.checked(), dbias: dbias.checked() }
     }
 }
 
@@ -184,4 +196,9 @@ fn slices_that_do_not_fit() {
         let said = said(backward(lens));
         assert!(said.starts_with(&format!("{what} must hold ")), "{said}");
     }
+}
+
+#[test]
+fn every_instruction_set_passes_these_tests() {
+    again_with_each_instruction_set();
 }

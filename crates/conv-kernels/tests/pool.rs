@@ -1,5 +1,8 @@
 //! Pooling against its definition, bit for bit, with ties, NaN, infinities, overlaps and gaps.
 
+mod common;
+
+use common::{BetweenCanaries, BetweenNan, again_with_each_instruction_set, between_canaries};
 use conv_kernels::{
     KernelError, Pool2dShape, Scalar, avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward, pool, reference,
 };
@@ -29,15 +32,18 @@ fn bits<T: Scalar>(values: &[T]) -> Vec<u64> {
 /// All four results, on outputs that held garbage.
 type Results<T> = (Vec<T>, Vec<u32>, Vec<T>, Vec<T>, Vec<T>);
 
+/// Outputs lie between canaries, and inputs between NaN, or positions that no plane has.
 fn fast<T: Scalar>(shape: &Pool2dShape, batch: usize, x: &[T], dy: &[T]) -> Results<T> {
-    let garbage = |len| vec![T::of(77.0); len];
-    let (mut y, mut positions, mut dx) = (garbage(dy.len()), vec![77; dy.len()], garbage(x.len()));
+    let garbage = |len| BetweenCanaries::new(len, T::of(-12345.0), T::of(77.0));
+    let (x, dy) = (&BetweenNan::new(x), &BetweenNan::new(dy));
+    let (mut y, mut positions) = (garbage(dy.len()), BetweenCanaries::new(dy.len(), u32::MAX, 77));
+    let [mut dx, mut mean_dx] = [(); 2].map(|()| garbage(x.len()));
+    let mut mean = garbage(dy.len());
     max_pool2d(shape, batch, x, &mut y, &mut positions).unwrap();
     max_pool2d_backward(shape, batch, dy, &positions, &mut dx).unwrap();
-    let (mut mean, mut mean_dx) = (garbage(dy.len()), garbage(x.len()));
     avg_pool2d(shape, batch, x, &mut mean).unwrap();
     avg_pool2d_backward(shape, batch, dy, &mut mean_dx).unwrap();
-    (y, positions, dx, mean, mean_dx)
+    (y.checked(), positions.checked(), dx.checked(), mean.checked(), mean_dx.checked())
 }
 
 fn defined<T: Scalar>(shape: &Pool2dShape, batch: usize, x: &[T], dy: &[T]) -> Results<T> {
@@ -108,8 +114,10 @@ fn gradients_go_where_the_positions_say() {
             let mut positions = vec![0; dy.len()];
             max_pool2d(&shape, 1, &x, &mut y, &mut positions).unwrap();
             positions[stray] = (positions[stray] + 2) % (7 * columns) as u32;
-            let (mut dx, mut expected) = (vec![77.0; x.len()], vec![0.0; x.len()]);
-            max_pool2d_backward(&shape, 1, &dy, &positions, &mut dx).unwrap();
+            let mut expected = vec![0.0; x.len()];
+            let dx = between_canaries(x.len(), -12345.0, 77.0, |dx| {
+                max_pool2d_backward(&shape, 1, &dy, &positions, dx).unwrap();
+            });
             reference::max_pool2d_backward(&shape, 1, &dy, &positions, &mut expected).unwrap();
             assert_eq!(bits(&dx), bits(&expected), "{shape:?}, stray {stray}");
         }
@@ -225,4 +233,9 @@ fn slices_that_do_not_fit() {
     );
     assert_eq!(dx, [7.0; 96], "written in spite of the refusal");
     assert!(reference::max_pool2d_backward(&shape, 2, &dy, &positions, &mut dx).is_err());
+}
+
+#[test]
+fn every_instruction_set_passes_these_tests() {
+    again_with_each_instruction_set();
 }

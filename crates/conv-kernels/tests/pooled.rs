@@ -1,10 +1,12 @@
 //! `forward_max_pooled` against `forward` and `max_pool2d`, bit for bit.
 
+mod common;
 mod conv2d;
 
+use common::{BetweenCanaries, BetweenNan, again_with_each_instruction_set};
 use conv_kernels::{Activation, Algorithm, Conv2dPlan, Conv2dShape, Epilogue, KernelError, Options, Padding};
 use conv_kernels::{PackFor, Pool2dShape, Scalar, Scratch, Weights, max_pool2d, pool};
-use conv2d::{Data, Problem, again_with_each_instruction_set, integers, large_problems, plans, problems, reals};
+use conv2d::{Data, Problem, bits, integers, large_problems, plans, problems, reals};
 use proptest::prelude::*;
 
 const ACTIVATIONS: [Activation; 5] = [
@@ -17,19 +19,6 @@ const ACTIVATIONS: [Activation; 5] = [
 
 /// The numbers' bits, and the positions.
 type Pooled = (Vec<u64>, Vec<u32>);
-
-/// Lends the middle of an array to `write`, and checks that the rest stays as it is.
-fn between_canaries<T: Copy + PartialEq>(len: usize, canary: T, write: impl FnOnce(&mut [T])) -> Vec<T> {
-    const MARGIN: usize = 32;
-    let mut all = vec![canary; len + 2 * MARGIN];
-    write(&mut all[MARGIN..MARGIN + len]);
-    assert!(all[..MARGIN].iter().chain(&all[MARGIN + len..]).all(|&a| a == canary), "written out of bounds");
-    all[MARGIN..MARGIN + len].to_vec()
-}
-
-fn bits<T: Scalar>(values: &[T]) -> Vec<u64> {
-    values.iter().map(|value| value.as_f64().to_bits()).collect()
-}
 
 fn windows(shape: &Conv2dShape) -> Result<Pool2dShape, KernelError> {
     Pool2dShape::new(shape.out_channels(), shape.output(), [2, 2], [2, 2])
@@ -53,15 +42,13 @@ impl Problem {
         activation: Activation,
         scratch: &mut Scratch<T>,
     ) -> Pooled {
-        let (epilogue, batch) = (Epilogue { bias: Some(&data.bias), activation }, self.batch);
+        let [x, weight, bias] = [&data.x, &data.weight, &data.bias].map(|values| BetweenNan::new(values));
+        let (epilogue, batch) = (Epilogue { bias: Some(&bias), activation }, self.batch);
         let len = batch * windows(plan.shape()).unwrap().output_len();
-        let mut y = Vec::new();
-        let positions = between_canaries(len, u32::MAX, |positions| {
-            y = between_canaries(len, T::of(-12345.0), |y| {
-                plan.forward_max_pooled(batch, &data.x, &data.weight, epilogue, y, positions, scratch).unwrap();
-            });
-        });
-        (bits(&y), positions)
+        let mut y = BetweenCanaries::new(len, T::of(-12345.0), T::of(f64::NAN));
+        let mut positions = BetweenCanaries::new(len, u32::MAX, 77);
+        plan.forward_max_pooled(batch, &x, &*weight, epilogue, &mut y, &mut positions, scratch).unwrap();
+        (bits(&y.checked()), positions.checked())
     }
 
     fn in_two_calls<T: Scalar>(&self, plan: &Conv2dPlan<T>, data: &Data<T>, activation: Activation) -> Pooled {
@@ -214,5 +201,5 @@ fn what_does_not_fit_is_refused() {
 
 #[test]
 fn under_the_other_instruction_sets_too() {
-    again_with_each_instruction_set("under_the_other_instruction_sets_too");
+    again_with_each_instruction_set();
 }

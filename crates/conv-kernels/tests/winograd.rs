@@ -1,10 +1,12 @@
 //! Winograd's minimal filtering: exactness, error bounds, and what `conv2d_real` asks of the exact algorithms.
 
+mod common;
 mod conv2d;
 
+use common::again_with_each_instruction_set;
 use conv_kernels::{Activation, Algorithm, Conv2dPlan, Conv2dShape, Epilogue, KernelError, Options, Padding, Scalar};
 use conv_kernels::{Conv2dShapeBuilder, Scratch, pool};
-use conv2d::{Data, Problem, again_with_each_instruction_set, integers, reals};
+use conv2d::{Data, Problem, integers, reals};
 
 const BOTH: [Algorithm; 2] = [Algorithm::Winograd, Algorithm::Winograd4];
 
@@ -307,5 +309,5 @@ fn a_plan_never_chooses_tiles_of_4x4() {
 
 #[test]
 fn every_instruction_set_passes_these_tests() {
-    again_with_each_instruction_set("every_instruction_set_passes_these_tests");
+    again_with_each_instruction_set();
 }

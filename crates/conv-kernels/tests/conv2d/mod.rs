@@ -2,13 +2,13 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
-use std::env;
-use std::process::Command;
+pub(crate) mod chains;
 
-use conv_kernels::machine::Machine;
 use conv_kernels::{Activation, Algorithm, Conv2dPlan, Conv2dShape, Epilogue, Options};
 use conv_kernels::{PackFor, Padding, Scalar, Scratch, Weights};
 use proptest::prelude::*;
+
+use super::common::{BetweenNan, between_canaries};
 
 /// A geometry and a batch.
 #[derive(Clone, Copy, Debug)]
@@ -115,14 +115,12 @@ pub(crate) fn numbered_problem(number: u64) -> Problem {
     }
 }
 
-/// Every algorithm that can compute the shape, each forced; the plan's own choice among them. Where an instruction set
-/// is forced too, only those that depend on it. `Winograd4` is never exact; `tests/winograd.rs` has it.
+/// Every algorithm that can compute the shape, each forced; the plan's own choice among them. `Winograd4` is never exact;
+/// `tests/winograd.rs` has it.
 pub(crate) fn plans<T: Scalar>(shape: Conv2dShape) -> Vec<(Algorithm, Conv2dPlan<T>)> {
-    let depends = |algorithm| !matches!(algorithm, Algorithm::Im2col | Algorithm::Pointwise);
     Algorithm::ALL
         .into_iter()
         .filter(|&algorithm| algorithm != Algorithm::Winograd4)
-        .filter(|&algorithm| depends(algorithm) || env::var_os("CONV_ISA").is_none())
         .filter_map(|algorithm| Some((algorithm, Conv2dPlan::new(shape, &Options::default().force(algorithm)).ok()?)))
         .collect()
 }
@@ -165,29 +163,30 @@ impl Problem {
         }
     }
 
-    /// The four results of a plan, on outputs that held garbage, between canaries; `dweight` and `dbias` start at 1.
-    /// Packed weights must give the bits of plain ones.
+    /// The four results of a plan, on outputs that held garbage, between canaries, and inputs between NaN; `dweight` and
+    /// `dbias` start at 1. Packed weights must give the bits of plain ones.
     pub(crate) fn run<T: Scalar>(&self, plan: &Conv2dPlan<T>, data: &Data<T>, scratch: &mut Scratch<T>) -> Results<T> {
-        let epilogue = Epilogue { bias: Some(&data.bias), activation: Activation::Relu };
+        let [x, weight, bias, dy] = [&data.x, &data.weight, &data.bias, &data.dy].map(|values| BetweenNan::new(values));
+        let epilogue = Epilogue { bias: Some(&bias), activation: Activation::Relu };
         let (batch, shape) = (self.batch, plan.shape());
-        let garbage = T::of(f64::NAN);
+        let (canary, garbage) = (T::of(-12345.0), T::of(f64::NAN));
         let packed = |passes| {
-            between_canaries(plan.packed_len(passes), garbage, |packed| {
-                plan.pack(passes, &data.weight, packed).unwrap();
-            })
+            BetweenNan::new(&between_canaries(plan.packed_len(passes), canary, garbage, |packed| {
+                plan.pack(passes, &weight, packed).unwrap();
+            }))
         };
         let [for_use, for_learning] = [PackFor::Forward, PackFor::Learning].map(packed);
-        let weights = [Weights::from(&data.weight), Weights::Packed(&for_use), Weights::Packed(&for_learning)];
+        let weights = [Weights::Plain(&weight), Weights::Packed(&for_use), Weights::Packed(&for_learning)];
         let mut forward = |weights| {
-            between_canaries(batch * shape.output_len(), garbage, |y| {
-                plan.forward(batch, &data.x, weights, epilogue, y, scratch).unwrap();
+            between_canaries(batch * shape.output_len(), canary, garbage, |y| {
+                plan.forward(batch, &x, weights, epilogue, y, scratch).unwrap();
             })
         };
         let [y, packed @ ..] = weights.map(&mut forward);
         assert!(packed.iter().all(|packed| bits(packed) == bits(&y)), "packed weights give other bits, forward");
         let mut input_gradient = |weights| {
-            between_canaries(batch * shape.input_len(), garbage, |dx| {
-                plan.input_gradient(batch, &data.dy, weights, dx, scratch).unwrap();
+            between_canaries(batch * shape.input_len(), canary, garbage, |dx| {
+                plan.input_gradient(batch, &dy, weights, dx, scratch).unwrap();
             })
         };
         let [dx, packed] = [weights[0], weights[2]].map(&mut input_gradient);
@@ -195,11 +194,11 @@ impl Problem {
         Results {
             y,
             dx,
-            dweight: between_canaries(shape.weight_len(), T::one(), |dweight| {
-                plan.weight_gradient(batch, &data.x, &data.dy, dweight, scratch).unwrap();
+            dweight: between_canaries(shape.weight_len(), canary, T::one(), |dweight| {
+                plan.weight_gradient(batch, &x, &dy, dweight, scratch).unwrap();
             }),
-            dbias: between_canaries(shape.out_channels(), T::one(), |dbias| {
-                plan.bias_gradient(batch, &data.dy, dbias).unwrap();
+            dbias: between_canaries(shape.out_channels(), canary, T::one(), |dbias| {
+                plan.bias_gradient(batch, &dy, dbias).unwrap();
             }),
         }
     }
@@ -230,19 +229,8 @@ impl<T: Scalar> Results<T> {
     }
 }
 
-fn bits<T: Scalar>(values: &[T]) -> Vec<u64> {
+pub(crate) fn bits<T: Scalar>(values: &[T]) -> Vec<u64> {
     values.iter().map(|value| value.as_f64().to_bits()).collect()
-}
-
-/// Lends `len` elements that hold `start` to `write`, and checks that their neighbours stay as they are.
-fn between_canaries<T: Scalar>(len: usize, start: T, write: impl FnOnce(&mut [T])) -> Vec<T> {
-    const MARGIN: usize = 32;
-    let canary = T::of(-12345.0);
-    let mut all = vec![canary; len + 2 * MARGIN];
-    all[MARGIN..MARGIN + len].fill(start);
-    write(&mut all[MARGIN..MARGIN + len]);
-    assert!(all[..MARGIN].iter().chain(&all[MARGIN + len..]).all(|&a| a == canary), "written out of bounds");
-    all[MARGIN..MARGIN + len].to_vec()
 }
 
 /// Geometries with batches that are large enough to be cut in every way that the kernels know.
@@ -263,26 +251,4 @@ pub(crate) fn large_problems() -> Vec<Problem> {
     .into_iter()
     .map(|(builder, batch)| Problem::new(builder.build().unwrap(), batch))
     .collect()
-}
-
-/// The instruction set that plans use here.
-pub(crate) fn instruction_set() -> &'static str {
-    let shape = Conv2dShape::builder(1, 1, [8, 8], [1, 1]).build().unwrap();
-    let plan = Conv2dPlan::<f32>::new(shape, &Options::default().force(Algorithm::Direct)).unwrap();
-    let explained = plan.explain();
-    let explains = |set: &&str| explained.contains(&format!("vectors: {set}, "));
-    let set = Machine::available().into_iter().find(explains).unwrap();
-    assert!(env::var("CONV_ISA").ok().is_none_or(|forced| forced == set), "CONV_ISA decides");
-    set
-}
-
-/// Runs this test binary once more for each other instruction set that the CPU has, without the test `except`, which
-/// is the caller.
-pub(crate) fn again_with_each_instruction_set(except: &str) {
-    let default = instruction_set();
-    for set in Machine::available().into_iter().filter(|&set| set != default) {
-        let output =
-            Command::new(env::current_exe().unwrap()).env("CONV_ISA", set).args(["--skip", except]).output().unwrap();
-        assert!(output.status.success(), "under {set}: {}", String::from_utf8_lossy(&output.stdout));
-    }
 }

@@ -2,12 +2,15 @@
 //! small integers makes every sum exact.
 
 // One copy of the helpers serves all tests.
+#[path = "../../../tests/common/mod.rs"]
+mod common;
 #[path = "../../../tests/conv2d/mod.rs"]
 mod conv2d;
 
 use std::collections::BTreeMap;
 
-use conv2d::{Problem, integers, large_problems, numbered_problem, random};
+use conv2d::chains::Chains;
+use conv2d::{Problem, bits, integers, large_problems, numbered_problem, random};
 use ndarray::{Array2, ArrayD};
 use rayon::prelude::*;
 
@@ -63,6 +66,30 @@ fn random_convolutions_equal_the_definition() {
     }
 }
 
+/// In the order of the weights, and of what a pixel gets.
+#[test]
+fn sums_of_real_numbers_are_chains() {
+    use Algorithm::{Channels, Depthwise, Direct, Im2col, Mirrored, Pointwise, Winograd};
+    let mut compared = 0;
+    for problem in (0..100).map(numbered_problem) {
+        let data = problem.data(conv2d::reals::<f32>);
+        let chains = Chains::new(problem, &data, true);
+        let (y, dx) = (chains.forward(), chains.gathered());
+        for algorithm in [Im2col, Pointwise, Depthwise, Direct, Channels, Mirrored] {
+            let options = Options::default().force(algorithm);
+            let Ok(plan) = Conv2dPlan::with_isa(problem.shape, &options, WIDE) else { continue };
+            let got = problem.run(&plan, &data, &mut Scratch::new());
+            let [forward, input_gradient, _] = plan.algorithms();
+            assert!(forward == Winograd || bits(&got.y) == bits(&y), "y of {problem:?} by {forward}");
+            if matches!(input_gradient, Pointwise | Depthwise | Channels | Mirrored) {
+                assert!(bits(&got.dx) == bits(&dx), "dx of {problem:?} by {input_gradient}");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared >= 100, "only {compared} input gradients");
+}
+
 /// Cut into images, rows and channels.
 #[test]
 fn large_convolutions_equal_the_definition() {
@@ -100,8 +127,7 @@ fn check_pooling<T: Scalar>(shape: &Pool2dShape, batch: usize, seed: u64) {
             T::pooling(shape, batch, WIDE, Pooling::Mean { x: &x, y: &mut mean });
             T::pooling(shape, batch, WIDE, Pooling::MeanBackward { dy: &dy, dx: &mut mean_dx });
         }
-        let bits = |values: Vec<T>| values.into_iter().map(|value| value.as_f64().to_bits()).collect::<Vec<_>>();
-        (positions, [y, dx, mean, mean_dx].map(bits))
+        (positions, [y, dx, mean, mean_dx].map(|values| bits(&values)))
     };
     assert!(results(false) == results(true), "{batch} x {shape:?} in {}", T::NAME);
 }
