@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import pathlib
 import shlex
 import subprocess
@@ -11,6 +12,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 # where something lies on this machine: it says nothing about the measurements
 PLACES = ("--save", "--python")
+# the instruction sets that the libraries may use
+SETS = ("CONV_ISA", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")
 
 
 def write(file, threads, lines):
@@ -34,6 +37,7 @@ def record(threads):
 def command(argv):
     """The command as one would type it in the root of the repository, without the places of files elsewhere."""
     words, rest = [f"benches/peers/{pathlib.Path(argv[0]).name}"], iter(argv[1:])
+    sets = [f"{name}={os.environ[name]}" for name in SETS if name in os.environ]
     for word in rest:
         option, is_joined, _ = word.partition("=")
         if option in PLACES:
@@ -41,7 +45,7 @@ def command(argv):
                 next(rest, None)
         else:
             words.append(portable(word))
-    return shlex.join(words)
+    return shlex.join(sets + words)
 
 
 def portable(word):
