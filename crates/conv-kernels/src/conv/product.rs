@@ -11,10 +11,10 @@
 //! image is one.
 //!
 //! An element of a product depends on its own row and column alone, so the bits of one image do not depend on its
-//! company.
+//! company. Where the order of additions does depend on the blocks (the input gradient), these follow from the shape.
 //!
-//! Cost: the multiply-adds of the definition at the speed of [`gemm`](crate::gemm()), which packs each block of columns once for
-//! every 256 output channels; and two passes over the column matrix, where there is one. Where the order of additions does depend on the blocks (the input gradient), these follow from the shape.
+//! Cost: the multiply-adds of the definition at the speed of [`gemm`](crate::gemm()), which packs each block of columns once
+//! for every 256 output channels; and two passes over the column matrix, where there is one.
 
 use std::ops::Range;
 
