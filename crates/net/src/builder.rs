@@ -93,7 +93,7 @@ impl<T: Scalar> SequentialBuilder<T> {
     /// Drops each value with a probability while learning, and scales the others up.
     #[must_use]
     pub fn dropout(self, probability: f64) -> Self {
-        self.push(LayerSpec::Dropout { probability })
+        self.push(LayerSpec::Dropout { probability, inverted: true })
     }
 
     /// Batch normalization of images, with PyTorch's defaults: ε 10⁻⁵, momentum 0.1.

@@ -104,6 +104,9 @@ pub enum LayerSpec {
     Dropout {
         /// The probability of dropping a value.
         probability: f64,
+        /// Whether kept values are scaled while training, rather than all of them otherwise.
+        #[serde(default = "yes")]
+        inverted: bool,
     },
     /// [`layers::BatchNorm2d`].
     BatchNorm2d {
@@ -191,8 +194,10 @@ impl LayerSpec {
             }
             Self::Activation { activation } if input.len() == 3 => Box::new(Activate::<Ix4>::new(activation)),
             Self::Activation { activation } => Box::new(Activate::<Ix2>::new(activation)),
-            Self::Dropout { probability } if input.len() == 3 => Box::new(Dropout::<Ix4>::new(probability)?),
-            Self::Dropout { probability } => Box::new(Dropout::<Ix2>::new(probability)?),
+            Self::Dropout { probability, inverted } if input.len() == 3 => {
+                Box::new(Dropout::<Ix4>::new(probability)?.inverted(inverted))
+            }
+            Self::Dropout { probability, inverted } => Box::new(Dropout::<Ix2>::new(probability)?.inverted(inverted)),
             Self::BatchNorm2d { epsilon, momentum, activation } => {
                 let layer = BatchNorm2d::new(image(input)?).epsilon(epsilon).momentum(momentum);
                 Box::new(layer.activation(activation).build()?)
@@ -206,6 +211,11 @@ impl LayerSpec {
 fn image(input: &[usize]) -> Result<[usize; 3], LayerError> {
     let wants = "images (channels, rows, columns)";
     input.try_into().map_err(|_| LayerError::InputShape { wants: wants.into(), got: input.to_vec() })
+}
+
+/// What files say that do not say.
+fn yes() -> bool {
+    true
 }
 
 /// [`Activation`] as it is written.

@@ -142,11 +142,13 @@ proptest! {
     }
 
     #[test]
-    fn dropout(n in 1..=3u64, p in 0.0..0.7, epoch in 0..3u64, seed in any::<u64>()) {
+    fn dropout(n in 1..=3u64, p in 0.0..0.7, inverted: bool, epoch in 0..3u64, seed in any::<u64>()) {
         let samples: Vec<u64> = (0..n).map(|i| 7 * i + 3).collect();
         for phase in [Phase::Infer, Phase::Train { key: Key::new(seed), epoch, samples: &samples }] {
-            check(Dropout::<Ix4>::new(p).expect("below 1"), &normal((n as usize, 2, 3, 3), seed), phase, seed)?;
-            check(Dropout::<Ix2>::new(p).expect("below 1"), &normal((n as usize, 17), seed), phase, seed)?;
+            let images = Dropout::<Ix4>::new(p).expect("below 1").inverted(inverted);
+            check(images, &normal((n as usize, 2, 3, 3), seed), phase, seed)?;
+            let vectors = Dropout::<Ix2>::new(p).expect("below 1").inverted(inverted);
+            check(vectors, &normal((n as usize, 17), seed), phase, seed)?;
         }
     }
 

@@ -70,7 +70,10 @@ fn batch_norm_learns_nothing_from_an_empty_batch() {
 
 /// The mask of a training pass over ones.
 fn mask(name: &str, p: f64, phase: Phase<'_>, batch: usize) -> Vec<Vec<f64>> {
-    let mut layer = Dropout::<Ix2>::new(p).unwrap();
+    over_ones(Dropout::<Ix2>::new(p).unwrap(), name, phase, batch)
+}
+
+fn over_ones(mut layer: Dropout<Ix2>, name: &str, phase: Phase<'_>, batch: usize) -> Vec<Vec<f64>> {
     Layer::<f64>::attach(&mut layer, name);
     let x = ndarray::Array2::<f64>::ones((batch, 200));
     let (mut y, mut memo) = (x.clone(), Layer::<f64>::memo(&layer, &x.raw_dim()));
@@ -107,4 +110,16 @@ fn dropout_keeps_the_expectation() {
         assert!((dropped - p).abs() <= 5.0 * (p * (1.0 - p) / masks.len() as f64).sqrt(), "{dropped} of {p}");
     }
     assert!(mask("drop1", 0.9, Phase::Infer, 1)[0].iter().all(|&v| v == 1.0));
+}
+
+/// The same values are dropped; all is 1 - p times what it is otherwise, in both phases.
+#[test]
+fn dropout_that_is_not_inverted() {
+    for p in [0.0, 0.5, 0.75] {
+        for phase in [training(&[3, 4]), Phase::Infer] {
+            let plain = over_ones(Dropout::<Ix2>::new(p).unwrap().inverted(false), "drop1", phase, 2).concat();
+            let inverted = mask("drop1", p, phase, 2).concat();
+            assert!(plain.iter().zip(&inverted).all(|(&plain, &inverted)| plain == (1.0 - p) * inverted));
+        }
+    }
 }

@@ -49,7 +49,8 @@ fn every_option_of_other_layers_is_among_their_settings() {
     let dense = || Dense::new(12, 8);
     let all = [dense(), Dense::new(12, 9), dense().bias(false), dense().activation(Activation::Sigmoid)];
     all_differ(all.map(|builder| of(builder.build::<f32>().unwrap())));
-    all_differ([0.2, 0.25].map(|p| of(Dropout::<Ix2>::new(p).unwrap())));
+    let drop = |p, inverted| of(Dropout::<Ix2>::new(p).unwrap().inverted(inverted));
+    all_differ([drop(0.2, true), drop(0.25, true), drop(0.2, false)]);
     all_differ([Activation::Relu, Activation::Tanh].map(|function| of(Activate::<Ix2>::new(function))));
     let max = |window, stride| of(MaxPool2d::new([4, 12, 12], window).stride(stride).build().unwrap());
     let average = |window, stride| of(AvgPool2d::new([4, 12, 12], window).stride(stride).build().unwrap());

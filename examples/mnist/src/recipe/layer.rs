@@ -43,6 +43,8 @@ pub(super) enum Layer {
     },
     Dropout {
         probability: f64,
+        #[serde(default = "yes")]
+        inverted: bool,
     },
     BatchNorm2d {
         #[serde(default, with = "ActivationName")]
@@ -73,7 +75,7 @@ impl Layer {
                 LayerSpec::AvgPool2d { window: [window; 2], stride: [stride.unwrap_or(window); 2] }
             }
             Self::Activation { function } => LayerSpec::Activation { activation: function },
-            Self::Dropout { probability } => LayerSpec::Dropout { probability },
+            Self::Dropout { probability, inverted } => LayerSpec::Dropout { probability, inverted },
             Self::BatchNorm2d { activation } => LayerSpec::BatchNorm2d { epsilon: 1e-5, momentum: 0.1, activation },
         }
     }
