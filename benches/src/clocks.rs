@@ -143,10 +143,12 @@ impl Making {
                 let pool = MaxPool2d::new(image()?, window).stride(stride).build()?;
                 self.add(name, pool)
             }
-            LayerSpec::Dropout { probability } if self.shape.len() == 3 => {
-                self.add(name, Dropout::<Ix4>::new(probability)?)
+            LayerSpec::Dropout { probability, inverted } if self.shape.len() == 3 => {
+                self.add(name, Dropout::<Ix4>::new(probability)?.inverted(inverted))
             }
-            LayerSpec::Dropout { probability } => self.add(name, Dropout::<Ix2>::new(probability)?),
+            LayerSpec::Dropout { probability, inverted } => {
+                self.add(name, Dropout::<Ix2>::new(probability)?.inverted(inverted))
+            }
             ref other => bail!("{name}: no clock has been made for {other:?}"),
         }
     }

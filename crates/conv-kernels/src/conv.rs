@@ -1,6 +1,7 @@
 //! The algorithms of the convolution layer, and what they share: how work is cut, and what follows a sum.
 
 pub(crate) mod columns;
+pub(crate) mod definition;
 pub(crate) mod depthwise;
 pub(crate) mod direct;
 pub(crate) mod product;
@@ -157,16 +158,6 @@ fn add_tree<T: Scalar>(rows: &mut [T], len: usize) {
             }
             step *= 2;
         }
-    });
-}
-
-/// `to += from`, in parallel.
-pub(crate) fn add_all<T: Scalar>(to: &mut [T], from: &[T]) {
-    let len = to.len();
-    let cuts = Cuts::new(lanes((READ * len) as u64), [1, 1, len], [1, 1, LINE], [2, 0, 1]);
-    grid(Cell::whole(view3([1, 1, len], to), &mut [][..]), cuts, 0, &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
-        let to = cell.view.as_slice_mut().expect("a part of a row is contiguous");
-        add(to, &from[cell.start[2]..]);
     });
 }
 

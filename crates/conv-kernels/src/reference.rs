@@ -18,6 +18,7 @@ mod norm;
 mod pool;
 mod signal;
 
+pub(crate) use conv2d::underlay;
 pub use conv2d::{conv2d_bias_gradient, conv2d_forward, conv2d_input_gradient, conv2d_weight_gradient};
 pub use gemm::gemm;
 pub use norm::{batch_norm, batch_norm_backward};

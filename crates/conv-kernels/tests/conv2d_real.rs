@@ -6,7 +6,7 @@ mod conv2d;
 use common::again_with_each_instruction_set;
 use conv_kernels::{Activation, Algorithm, Conv2dPlan, Conv2dShape, Epilogue, Options, Padding, Scalar, Scratch};
 use conv_kernels::{pool, reference};
-use conv2d::{Data, Problem, integers, large_problems, plans, problems, reals};
+use conv2d::{Data, Problem, integers, large_problems, plans, problems, random, reals};
 use proptest::prelude::*;
 
 fn widened(values: &[f32]) -> Vec<f64> {
@@ -133,21 +133,6 @@ fn the_scratch_is_grown_once_and_its_contents_do_not_matter() {
     }
 }
 
-/// Whether an algorithm may turn what is not finite into more of it than the definition does: `Winograd` lets it spread
-/// through its tiles. The others add up exactly the products of the definition, and products with the zeros of a border,
-/// which are only harmless where the other factor is finite: the weights and gradients over the padding, and for the
-/// input gradients of `Channels` and `Mirrored`, which are convolutions with a border of their own, all weights.
-/// `Depthwise` skips the padding as the definition does.
-fn may_spread(what: &str, place: &str, algorithm: Algorithm, padded: bool) -> bool {
-    match (what, place) {
-        _ if algorithm == Algorithm::Winograd => true,
-        _ if algorithm == Algorithm::Depthwise => false,
-        ("y", "weight") | ("dweight", "dy") => padded,
-        ("dx", "weight") => matches!(algorithm, Algorithm::Channels | Algorithm::Mirrored),
-        _ => false,
-    }
-}
-
 /// NaN and infinities arise, and stay away, at the same places.
 fn spreads_as_in_the_definition(problem: Problem, strange: f32, place: &str) {
     let kind = |value: &f32| match value {
@@ -162,16 +147,48 @@ fn spreads_as_in_the_definition(problem: Problem, strange: f32, place: &str) {
         _ => data.dy[11] = strange,
     }
     let expected = problem.reference(&data);
-    let padded = problem.shape.padding() != Padding::NONE;
-    for (_, plan) in plans::<f32>(problem.shape) {
+    let four = Conv2dPlan::new(problem.shape, &Options::default().force(Algorithm::Winograd4)).ok();
+    for plan in plans::<f32>(problem.shape).into_iter().map(|(_, plan)| plan).chain(four) {
         let got = problem.run(&plan, &data, &mut Scratch::new());
         let results =
             [("y", got.y, &expected.y), ("dx", got.dx, &expected.dx), ("dweight", got.dweight, &expected.dweight)];
         for ((what, got, expected), algorithm) in results.into_iter().zip(plan.algorithms()) {
-            if !may_spread(what, place, algorithm, padded) {
-                let (got, expected) = (got.iter().map(kind), expected.iter().map(kind));
-                assert!(got.eq(expected), "{what} with {strange} in {place} of {} by {algorithm}", problem.shape);
-            }
+            let (got, expected) = (got.iter().map(kind), expected.iter().map(kind));
+            assert!(got.eq(expected), "{what} with {strange} in {place} of {} by {algorithm}", problem.shape);
+        }
+    }
+}
+
+/// Some of the values become NaN or infinite; which do follows from `seed`.
+fn strange(mut values: Vec<f32>, seed: u64) -> Vec<f32> {
+    let (mut random, len) = (random(seed), values.len() as u64);
+    for _ in 0..(random() % 4).min(len) {
+        let stranger = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][(random() % 3) as usize];
+        values[(random() % len) as usize] = stranger;
+    }
+    values
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Integers, NaN and infinities: each sum is the reference's, and NaN where that is NaN.
+    #[test]
+    fn strange_numbers_reach_what_they_reach_by_definition(problem in problems(), seeds in any::<[u64; 3]>()) {
+        let data = problem.data(integers::<f32>);
+        let [x, weight, dy] = seeds;
+        let (x, weight, dy) = (strange(data.x, x), strange(data.weight, weight), strange(data.dy, dy));
+        let data = Data { x, weight, dy, ..data };
+        let expected = problem.reference(&data);
+        let same = |got: &[f32], expected: &[f32]| {
+            got.iter().zip(expected).all(|(got, expected)| got == expected || got.is_nan() && expected.is_nan())
+        };
+        for (algorithm, plan) in plans::<f32>(problem.shape) {
+            let got = problem.run(&plan, &data, &mut Scratch::new());
+            let what = format!("{} images of {} by {algorithm}", problem.batch, problem.shape);
+            prop_assert!(same(&got.y, &expected.y), "y of {what}");
+            prop_assert!(same(&got.dx, &expected.dx), "dx of {what}");
+            prop_assert!(same(&got.dweight, &expected.dweight), "dweight of {what}");
         }
     }
 }
@@ -194,6 +211,11 @@ fn nan_and_infinity_spread_as_in_the_definition() {
         conv(3, 20, [11, 12], [5, 4]).padding(2).stride([2, 2]), // a border, taken apart
         conv(4, 6, [10, 17], [3, 2]).padding(uneven).dilation([2, 3]).groups(2),
         conv(5, 3, [7, 9], [1, 1]).padding(uneven),
+        conv(3, 6, [9, 12], [5, 5]).padding(2), // tiles of 6x6 pixels
+        conv(3, 6, [9, 12], [3, 3]).padding(1).stride([2, 2]),
+        conv(3, 6, [14, 9], [5, 5]).padding(2).stride([2, 2]),
+        conv(4, 6, [13, 12], [3, 3]).padding(2).dilation([2, 2]).groups(2),
+        conv(17, 33, [6, 5], [3, 3]).padding(1),
     ] {
         let problem = Problem::new(builder.build().unwrap(), 2);
         for strange in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {

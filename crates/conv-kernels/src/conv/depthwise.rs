@@ -25,7 +25,8 @@ use ndarray::{ArrayViewMut3, Axis};
 pub(crate) use geometry::Geometry;
 use way::Way;
 
-use super::{Partials, add_all, finish, pass_lanes};
+use super::definition::{self, add_mended};
+use super::{Partials, finish, pass_lanes};
 use crate::scratch::aligned;
 use crate::simd::Isa;
 use crate::simd::gradient::AlongPixels;
@@ -224,8 +225,7 @@ impl<'a> Depthwise<'a> {
                     for (partial, lanes) in partial.iter_mut().zip(sums.chunks_exact(lanes)) {
                         *partial = lanes.iter().fold(T::ZERO, |total, &sum| total + sum);
                     }
-                    let by_rows = matches!(self.geometry.forward, Way::Rows);
-                    if by_rows || partial.iter().any(|sum| sum.is_nan()) {
+                    if matches!(self.geometry.forward, Way::Rows) {
                         partial.fill(T::ZERO);
                         for (image, rows) in strips.clone() {
                             let (plane, maps) = (self.planes(x, image, map, 1), self.maps(dy, image, map, 1));
@@ -235,7 +235,7 @@ impl<'a> Depthwise<'a> {
                 }
             }
         });
-        add_all(dweight, sum);
+        add_mended(dweight, sum, &|weight| definition::weight_gradient(self.shape, x, dy, weight));
     }
 
     /// `sums += ` what a strip of planes contributes, lane by lane; nothing if it has to go row by row.

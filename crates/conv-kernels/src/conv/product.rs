@@ -21,7 +21,8 @@ use std::ops::Range;
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3, Axis, s};
 
 use super::columns::{Gather, Scatter};
-use super::{ENOUGH_ROWS, Partials, add_all, channel_unit, finish, groups_within, pass_lanes};
+use super::definition::{self, add_mended};
+use super::{ENOUGH_ROWS, Partials, channel_unit, finish, groups_within, pass_lanes};
 use crate::scratch::aligned;
 use crate::simd::Isa;
 use crate::simd::tiles::even_parts;
@@ -261,7 +262,7 @@ impl<'a> Product<'a> {
                 }
             }
         });
-        add_all(dweight, sum);
+        add_mended(dweight, sum, &|weight| definition::weight_gradient(self.shape, x, dy, weight));
     }
 
     /// Whether sums over pixels need neither a column matrix nor joined images: then each block is an image.

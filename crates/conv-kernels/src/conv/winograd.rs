@@ -52,7 +52,8 @@
 //! Errors in practice are much smaller, as those of sums are. The filters of 2x2 have halves only, so small integers
 //! give exact results; those of 4x4 have thirds and fifths, and are never exact.
 //!
-//! A number that is not finite spreads to all outputs of the tiles that see it, and to the gradient of the whole kernel.
+//! A number that is not finite spreads to all outputs of the tiles that see it, and to the gradient of the whole kernel. Such
+//! sums are noticed where they are transformed, and [formed again](super::definition).
 //!
 //! Sources: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015 (arXiv 1509.09308), for the
 //! method; Barabasz, Anderson, Soodhalter and Gregg, "Error Analysis and Improving the Accuracy of Winograd Convolution
@@ -63,6 +64,7 @@ mod gradient;
 mod layout;
 
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 
 use ndarray::{ArrayViewMut3, s};
 
@@ -100,6 +102,8 @@ struct Call<'a, T> {
     size: [usize; 2],
     /// How many of them belong to a tile.
     side: usize,
+    /// Whether a sum was not finite.
+    strange: AtomicBool,
 }
 
 /// Feature maps; or pooled ones, and the positions of what is in them.
@@ -145,7 +149,8 @@ impl Winograd {
         cells * layout.cell_lens::<T>().into_iter().sum::<usize>()
     }
 
-    /// `y = σ(x ⋆ w + b)`, the kernels transformed by [`Winograd::transform_kernels`].
+    /// `y = σ(x ⋆ w + b)`, the kernels transformed by [`Winograd::transform_kernels`]; true if some sum is not finite, and
+    /// more of them perhaps than by definition.
     pub(crate) fn forward<T: Scalar>(
         &self,
         x: &[T],
@@ -153,16 +158,11 @@ impl Winograd {
         epilogue: Epilogue<'_, T>,
         y: &mut [T],
         scratch: &mut [T],
-    ) {
-        let call = Call {
-            layout: self.layout::<T>(),
-            x,
-            kernels,
-            epilogue,
-            size: self.shape.output(),
-            side: self.tile.side(),
-        };
+    ) -> bool {
+        let (layout, strange) = (self.layout::<T>(), AtomicBool::new(false));
+        let call = Call { layout, x, kernels, epilogue, size: self.shape.output(), side: self.tile.side(), strange };
         self.cells(&call, y, None, scratch);
+        call.strange.into_inner()
     }
 
     /// Whether [`Winograd::pooled`] can do it: windows are within tiles, and vectors can activate and count.
@@ -170,7 +170,7 @@ impl Winograd {
         self.shape.dilation() == [1, 1] && self.shape.out_pixels() <= LARGEST && activates(activation)
     }
 
-    /// [`Winograd::forward`], and 2x2 max pooling before anything is written.
+    /// [`Winograd::forward`], and 2x2 max pooling before anything is written: which means nothing where some sum is not finite.
     pub(crate) fn pooled<T: Scalar>(
         &self,
         x: &[T],
@@ -178,10 +178,11 @@ impl Winograd {
         epilogue: Epilogue<'_, T>,
         Pooled { shape, y, positions }: Pooled<'_, T>,
         scratch: &mut [T],
-    ) {
-        let (size, side) = (shape.output(), self.tile.side() / 2);
-        let call = Call { layout: self.layout::<T>(), x, kernels, epilogue, size, side };
+    ) -> bool {
+        let (size, side, strange) = (shape.output(), self.tile.side() / 2, AtomicBool::new(false));
+        let call = Call { layout: self.layout::<T>(), x, kernels, epilogue, size, side, strange };
         self.cells(&call, y, Some(positions), scratch);
+        call.strange.into_inner()
     }
 
     /// Cuts the output into cells, and computes them.
@@ -375,6 +376,7 @@ impl Winograd {
                     window: [lines.len, columns.len],
                     first,
                     line_pitch: width * down,
+                    strange: &call.strange,
                     positions,
                 };
                 T::run(self.isa, op);
@@ -387,6 +389,35 @@ impl Winograd {
                         epilogue.activation.apply(line);
                     }
                 }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What fills up vectors and tiles makes no NaN, whatever the buffers held.
+    #[test]
+    fn only_strange_numbers_are_strange() {
+        let tiles = [(Tile::F2x3, 3, 1), (Tile::F2x5, 5, 1), (Tile::F4x3, 3, 1), (Tile::F2x3By2, 3, 2)];
+        for (isa, (tile, kernel, stride)) in Isa::available().flat_map(|isa| tiles.map(|tile| (isa, tile))) {
+            for (channels, maps, side) in [(1, 1, 5), (3, 7, 8), (17, 13, 9), (16, 33, 12), (2, 40, 6)] {
+                let shape = Conv2dShape::builder(channels, maps, [side, side + 1], [kernel; 2]);
+                let shape = shape.stride([stride; 2]).padding(1).build().unwrap();
+                let winograd = Winograd::new(shape, tile, 2, isa);
+                let mut kernels = vec![f32::NAN; winograd.kernels_len::<f32>()];
+                winograd.transform_kernels(Overlays::straight(&vec![0.5; shape.weight_len()]), &mut kernels);
+                let strange = |x: &[f32]| {
+                    let mut y = vec![0.0; 2 * shape.output_len()];
+                    let mut scratch = vec![f32::NAN; winograd.scratch_len::<f32>()];
+                    winograd.forward(x, &kernels, Epilogue::none(), &mut y, &mut scratch)
+                };
+                let mut x = vec![0.5; 2 * shape.input_len()];
+                assert!(!strange(&x), "{shape} with {}", isa.name());
+                x[7] = f32::INFINITY;
+                assert!(strange(&x), "{shape} with {}", isa.name());
             }
         }
     }

@@ -10,6 +10,9 @@ use crate::simd::winograd::Tile;
 
 /// How a convolution is computed.
 ///
+/// NaN and infinities reach the sums that they are part of by definition, and no others, whichever algorithm: sums that
+/// are not finite and may owe it to the zeros of a border or to Winograd's transforms are formed again, one by one.
+///
 /// ```
 /// use conv_kernels::Algorithm;
 /// assert_eq!(Algorithm::Im2col.to_string(), "im2col");
@@ -18,7 +21,7 @@ use crate::simd::winograd::Tile;
 #[non_exhaustive]
 pub enum Algorithm {
     /// Underlays become the columns of a matrix, block by block, and the convolution a matrix product. For every
-    /// shape. Padding is multiplied like the zeros that it stands for: an infinite weight there gives NaN.
+    /// shape. Padding is multiplied like the zeros that it stands for.
     Im2col,
     /// A matrix product straight on the image: for 1x1 kernels with stride 1 and no padding.
     Pointwise,
@@ -34,8 +37,7 @@ pub enum Algorithm {
     /// The input gradient as a full convolution by [`Algorithm::Direct`]'s forward pass.
     Mirrored,
     /// Winograd's minimal filtering, F(2x2, 3x3): 16 products where the definition has 36; and 49 for 100 with 5x5 kernels.
-    /// For either with stride 1; with stride 2 it saves less, and has no input gradient. A NaN or an infinity spreads to all outputs of the tiles of 4x4 (6x6) pixels that see it,
-    /// and to all elements of the gradient of a kernel.
+    /// For either with stride 1; with stride 2 it saves less, and has no input gradient.
     Winograd,
     /// The same, F(4x4, 3x3): 36 products where the definition has 144. Its errors are several times as large, so a plan
     /// never chooses it by itself.

@@ -3,6 +3,7 @@
 //! [`Scalar`] calls them for each element type, so that they are compiled in this crate.
 
 use super::{Conv2dPlan, Weights};
+use crate::conv::definition::{self, all_finite, mend_all};
 use crate::conv::depthwise::Depthwise;
 use crate::conv::direct::{Direct, Overlays, Pooled};
 use crate::conv::product::Product;
@@ -10,7 +11,7 @@ use crate::conv::winograd::Winograd;
 use crate::pool::Pooling;
 use crate::scratch::aligned;
 use crate::threads::images_for_all_lanes;
-use crate::{Algorithm, Epilogue, Pool2dShape, Scalar, Scratch};
+use crate::{Activation, Algorithm, Epilogue, Padding, Pool2dShape, Scalar, Scratch};
 
 /// One pass, with what it reads and what it writes.
 #[derive(Debug)]
@@ -34,47 +35,33 @@ pub enum Pass<'a, T> {
     WeightGradient { x: &'a [T], dy: &'a [T], dweight: &'a mut [T] },
 }
 
+/// The weights of a pass, as its algorithm reads them.
+#[derive(Clone, Copy)]
+struct Ready<'p, T> {
+    /// `(O, C / groups, KH, KW)`.
+    plain: &'p [T],
+    /// In the algorithm's order.
+    packed: &'p [T],
+    /// Whether all of them are finite, where it matters.
+    finite: bool,
+}
+
 impl<T: Scalar> Conv2dPlan<T> {
     pub(crate) fn run(&self, batch: usize, pass: Pass<'_, T>, scratch: &mut Scratch<T>) {
         match pass {
-            Pass::Pack { weight, packed } => {
-                let (forward, input_gradient) = packed.split_at_mut(self.pass_packed_len(0));
-                self.pack_pass(0, weight, forward);
-                if !input_gradient.is_empty() {
-                    self.pack_pass(1, weight, input_gradient);
-                }
-            }
+            Pass::Pack { weight, packed } => self.pack_all(weight, packed),
             Pass::Forward { x, weights, epilogue, y } => {
                 let (own, scratch) = self.lend(0, self.cells_len(0, batch), scratch);
-                self.forward_into(batch, x, self.packed(0, weights, own), epilogue, y, scratch);
+                self.images(0, batch, x, self.ready(0, weights, own), epilogue, y, scratch);
             }
             Pass::ForwardMaxPooled { x, weights, epilogue, pool, y, positions } => {
                 let (own, scratch) = self.lend(0, self.pooled_cells_len(batch), scratch);
-                let (packed, pooled) = (self.packed(0, weights, own), Pooled { shape: pool, y, positions });
-                match self.passes[0] {
-                    Algorithm::Direct => self.direct(batch).pooled_by_pixels(x, packed, epilogue, pooled, scratch),
-                    Algorithm::Channels => self.direct(batch).pooled_by_channels(x, packed, epilogue, pooled, scratch),
-                    algorithm @ (Algorithm::Winograd | Algorithm::Winograd4)
-                        if self.winograd(algorithm, 0, batch).pools(epilogue.activation) =>
-                    {
-                        self.winograd(algorithm, 0, batch).pooled(x, packed, epilogue, pooled, scratch);
-                    }
-                    _ => self.forward_and_pool(batch, x, packed, epilogue, pooled, scratch),
-                }
+                let pooled = Pooled { shape: pool, y, positions };
+                self.pooled_images(batch, x, self.ready(0, weights, own), epilogue, pooled, scratch);
             }
             Pass::InputGradient { dy, weights, dx } => {
                 let (own, scratch) = self.lend(1, self.cells_len(1, batch), scratch);
-                let (packed, bare) = (self.packed(1, weights, own), Epilogue::none());
-                match self.passes[1] {
-                    Algorithm::Depthwise => self.depthwise(batch).input_gradient(dy, packed, dx, scratch),
-                    Algorithm::Direct => self.direct(batch).input_gradient(dy, packed, dx, scratch),
-                    Algorithm::Channels => self.mirror(batch).forward_by_channels(dy, packed, bare, dx, scratch),
-                    Algorithm::Mirrored => self.mirror(batch).forward_by_pixels(dy, packed, bare, dx, scratch),
-                    algorithm @ (Algorithm::Winograd | Algorithm::Winograd4) => {
-                        self.winograd(algorithm, 1, batch).forward(dy, packed, bare, dx, scratch);
-                    }
-                    algorithm => self.product(algorithm, batch).input_gradient(dy, packed, dx, scratch),
-                }
+                self.images(1, batch, dy, self.ready(1, weights, own), Epilogue::none(), dx, scratch);
             }
             Pass::WeightGradient { x, dy, dweight } => {
                 let scratch = scratch.lend(self.pass_scratch_len(2, batch));
@@ -93,24 +80,59 @@ impl<T: Scalar> Conv2dPlan<T> {
 
     /// Room for the packed weights of pass 0 or 1, and for its cells.
     fn lend<'s>(&self, pass: usize, cells: usize, scratch: &'s mut Scratch<T>) -> (&'s mut [T], &'s mut [T]) {
-        let own = self.own_packed_len(pass);
+        let own = self.pass_packed_len(pass);
         scratch.lend(own + cells).split_at_mut(own)
     }
 
-    /// Packed weights for pass 0 or 1: those that the caller has, or else put in order in `own`.
-    fn packed<'p>(&self, pass: usize, weights: Weights<'p, T>, own: &'p mut [T]) -> &'p [T] {
+    /// The weights for pass 0 or 1: in the order that the caller has had made, or else one that is made in `own`.
+    fn ready<'p>(&self, pass: usize, weights: Weights<'p, T>, own: &'p mut [T]) -> Ready<'p, T> {
+        let packs = self.passes[pass].packs();
         match weights {
-            Weights::Packed(packed) if pass == 0 => &packed[..self.pass_packed_len(0)],
-            Weights::Packed(packed) => &packed[self.pass_packed_len(0)..],
-            Weights::Plain(weight) if own.is_empty() => weight,
-            Weights::Plain(weight) => {
-                self.pack_pass(pass, weight, own);
-                own
+            Weights::Packed(packed) => {
+                let (head, orders) = packed.split_at(self.packed_head_len());
+                let (forward, input_gradient) = orders.split_at(self.pass_packed_len(0));
+                let plain = &head[aligned::<T>(1)..][..self.shape.weight_len()];
+                let order = if pass == 0 { forward } else { input_gradient };
+                let finite = !self.meets_zeros(pass) || head[0] == T::ZERO;
+                Ready { plain, packed: if packs { order } else { plain }, finite }
+            }
+            Weights::Plain(plain) => {
+                let finite = !self.meets_zeros(pass) || all_finite(plain);
+                if !packs {
+                    return Ready { plain, packed: plain, finite };
+                }
+                self.pack_pass(pass, plain, own);
+                Ready { plain, packed: own, finite }
             }
         }
     }
 
-    /// Puts the weights into the order of pass 0 or 1; algorithms that have none take them as they are.
+    /// Packed weights: what tells whether they are finite, the weights as they are, and the orders of passes 0 and 1.
+    fn pack_all(&self, weight: &[T], packed: &mut [T]) {
+        let (head, orders) = packed.split_at_mut(self.packed_head_len());
+        head[0] = if all_finite(weight) { T::ZERO } else { T::one() };
+        head[aligned::<T>(1)..][..weight.len()].copy_from_slice(weight);
+        let (forward, input_gradient) = orders.split_at_mut(self.pass_packed_len(0));
+        for (pass, order) in [forward, input_gradient].into_iter().enumerate().filter(|(_, order)| !order.is_empty()) {
+            self.pack_pass(pass, weight, order);
+        }
+    }
+
+    /// Elements of the weights as they are, and what comes before them.
+    pub(super) fn packed_head_len(&self) -> usize {
+        aligned::<T>(1) + aligned::<T>(self.shape.weight_len())
+    }
+
+    /// Whether weights of pass 0 or 1 are multiplied with zeros that the definition does not have.
+    fn meets_zeros(&self, pass: usize) -> bool {
+        match (self.passes[pass], pass) {
+            (Algorithm::Im2col | Algorithm::Direct | Algorithm::Channels, 0) => self.shape.padding() != Padding::NONE,
+            (Algorithm::Channels | Algorithm::Mirrored, _) => true,
+            _ => false,
+        }
+    }
+
+    /// Puts the weights into the order of pass 0 or 1, whose algorithm has one.
     fn pack_pass(&self, pass: usize, weight: &[T], packed: &mut [T]) {
         let (straight, mirrored) = (Overlays::straight(weight), Overlays::mirrored(weight));
         match (self.passes[pass], pass) {
@@ -123,13 +145,14 @@ impl<T: Scalar> Conv2dPlan<T> {
                 let overlays = if pass == 0 { straight } else { mirrored };
                 self.winograd(algorithm, pass, 1).transform_kernels(overlays, packed);
             }
-            _ => packed[..weight.len()].copy_from_slice(weight),
+            (algorithm, _) => unreachable!("{algorithm} takes weights as they are"),
         }
     }
 
-    /// Elements of the packed weights of pass 0 or 1.
+    /// Elements of the order that pass 0 or 1 has of its own.
     pub(super) fn pass_packed_len(&self, pass: usize) -> usize {
         aligned::<T>(match (self.passes[pass], pass) {
+            (algorithm, _) if !algorithm.packs() => 0,
             (Algorithm::Channels, 0) => self.direct(1).packed_channels_len::<T>(),
             (Algorithm::Channels, _) => self.mirror(1).packed_channels_len::<T>(),
             (algorithm @ (Algorithm::Winograd | Algorithm::Winograd4), _) => {
@@ -139,28 +162,94 @@ impl<T: Scalar> Conv2dPlan<T> {
         })
     }
 
-    /// Scratch elements for them in a call with plain weights: none where these serve as they are.
-    fn own_packed_len(&self, pass: usize) -> usize {
-        if self.passes[pass].packs() { self.pass_packed_len(pass) } else { 0 }
+    /// Pass 0 or 1, all of it: `to` is what the definition gives for `from`.
+    #[expect(clippy::too_many_arguments, reason = "those of the passes")]
+    fn images(
+        &self,
+        pass: usize,
+        batch: usize,
+        from: &[T],
+        weights: Ready<'_, T>,
+        epilogue: Epilogue<'_, T>,
+        to: &mut [T],
+        scratch: &mut [T],
+    ) {
+        let strange = self.compute(pass, batch, from, weights.packed, epilogue, to, scratch);
+        if !strange && weights.finite {
+            return;
+        }
+        // Again without the activation, which hides what is not finite.
+        let sums = Epilogue { activation: Activation::Identity, ..epilogue };
+        self.compute(pass, batch, from, weights.packed, sums, to, scratch);
+        let (shape, maps, pixels) = (&self.shape, self.shape.out_channels(), self.shape.out_pixels());
+        match pass {
+            0 => mend_all(to, &|index| {
+                let sum = definition::forward(shape, from, weights.plain, index);
+                epilogue.bias.map_or(sum, |bias| sum + bias[index / pixels % maps])
+            }),
+            _ => mend_all(to, &|index| definition::input_gradient(shape, from, weights.plain, index)),
+        }
+        epilogue.activation.apply(to);
     }
 
-    fn forward_into(
+    /// Pass 0 or 1 by its algorithm; true if it tells that it has made infinities or NaN, which it may spread.
+    #[expect(clippy::too_many_arguments, reason = "those of the passes")]
+    fn compute(
+        &self,
+        pass: usize,
+        batch: usize,
+        from: &[T],
+        packed: &[T],
+        epilogue: Epilogue<'_, T>,
+        to: &mut [T],
+        scratch: &mut [T],
+    ) -> bool {
+        match (self.passes[pass], pass) {
+            (Algorithm::Depthwise, 0) => self.depthwise(batch).forward(from, packed, epilogue, to, scratch),
+            (Algorithm::Depthwise, _) => self.depthwise(batch).input_gradient(from, packed, to, scratch),
+            (Algorithm::Direct, 0) => self.direct(batch).forward_by_pixels(from, packed, epilogue, to, scratch),
+            (Algorithm::Direct, _) => self.direct(batch).input_gradient(from, packed, to, scratch),
+            (Algorithm::Channels, 0) => self.direct(batch).forward_by_channels(from, packed, epilogue, to, scratch),
+            (Algorithm::Channels, _) => self.mirror(batch).forward_by_channels(from, packed, epilogue, to, scratch),
+            (Algorithm::Mirrored, _) => self.mirror(batch).forward_by_pixels(from, packed, epilogue, to, scratch),
+            (algorithm @ (Algorithm::Winograd | Algorithm::Winograd4), _) => {
+                return self.winograd(algorithm, pass, batch).forward(from, packed, epilogue, to, scratch);
+            }
+            (algorithm, 0) => self.product(algorithm, batch).forward(from, packed, epilogue, to, scratch),
+            (algorithm, _) => self.product(algorithm, batch).input_gradient(from, packed, to, scratch),
+        }
+        false
+    }
+
+    /// The forward pass with max pooling.
+    fn pooled_images(
         &self,
         batch: usize,
         x: &[T],
-        packed: &[T],
+        weights: Ready<'_, T>,
         epilogue: Epilogue<'_, T>,
-        y: &mut [T],
+        Pooled { shape, y, positions }: Pooled<'_, T>,
         scratch: &mut [T],
     ) {
-        match self.passes[0] {
-            Algorithm::Depthwise => self.depthwise(batch).forward(x, packed, epilogue, y, scratch),
-            Algorithm::Direct => self.direct(batch).forward_by_pixels(x, packed, epilogue, y, scratch),
-            Algorithm::Channels => self.direct(batch).forward_by_channels(x, packed, epilogue, y, scratch),
-            algorithm @ (Algorithm::Winograd | Algorithm::Winograd4) => {
-                self.winograd(algorithm, 0, batch).forward(x, packed, epilogue, y, scratch);
+        let pooled = Pooled { shape, y: &mut *y, positions: &mut *positions };
+        let done = match self.passes[0] {
+            Algorithm::Direct if weights.finite => {
+                self.direct(batch).pooled_by_pixels(x, weights.packed, epilogue, pooled, scratch);
+                true
             }
-            algorithm => self.product(algorithm, batch).forward(x, packed, epilogue, y, scratch),
+            Algorithm::Channels if weights.finite => {
+                self.direct(batch).pooled_by_channels(x, weights.packed, epilogue, pooled, scratch);
+                true
+            }
+            algorithm @ (Algorithm::Winograd | Algorithm::Winograd4) => {
+                let winograd = self.winograd(algorithm, 0, batch);
+                winograd.pools(epilogue.activation) && !winograd.pooled(x, weights.packed, epilogue, pooled, scratch)
+            }
+            _ => false,
+        };
+        if !done {
+            let pooled = Pooled { shape, y, positions };
+            self.forward_and_pool(batch, x, weights, epilogue, pooled, scratch);
         }
     }
 
@@ -169,20 +258,23 @@ impl<T: Scalar> Conv2dPlan<T> {
         &self,
         batch: usize,
         x: &[T],
-        packed: &[T],
+        weights: Ready<'_, T>,
         epilogue: Epilogue<'_, T>,
         pooled: Pooled<'_, T>,
         scratch: &mut [T],
     ) {
         let Pooled { shape, y, positions } = pooled;
         let together = self.pooled_together(batch);
+        // Only for weights that are not finite there is more to do than was to be expected.
+        let (needed, mut more) = (self.unpooled_cells_len(batch), Scratch::new());
+        let scratch = if scratch.len() < needed { more.lend(needed) } else { scratch };
         let (maps, scratch) = scratch.split_at_mut(aligned::<T>(together * shape.input_len()));
         let outputs = together * shape.output_len();
         let pooled = y.chunks_mut(outputs).zip(positions.chunks_mut(outputs));
         for (x, (y, positions)) in x.chunks(together * self.shape.input_len()).zip(pooled) {
             let batch = y.len() / shape.output_len();
             let maps = &mut maps[..batch * shape.input_len()];
-            self.forward_into(batch, x, packed, epilogue, maps, scratch);
+            self.images(0, batch, x, weights, epilogue, maps, scratch);
             Pooling::Max { x: maps, y, positions }.run(shape, batch, self.isa);
         }
     }
@@ -195,25 +287,27 @@ impl<T: Scalar> Conv2dPlan<T> {
 
     /// Scratch elements for the forward pass with max pooling.
     pub(super) fn pooled_scratch_len(&self, batch: usize) -> usize {
-        self.own_packed_len(0) + self.pooled_cells_len(batch)
+        self.pass_packed_len(0) + self.pooled_cells_len(batch)
     }
 
     fn pooled_cells_len(&self, batch: usize) -> usize {
         match self.passes[0] {
             Algorithm::Direct => self.direct(batch).pooled_pixels_scratch_len::<T>(),
             Algorithm::Channels => self.direct(batch).pooled_channels_scratch_len::<T>(),
-            _ => {
-                let together = self.pooled_together(batch);
-                let forward = [together, batch % together].map(|images| self.cells_len(0, images));
-                let some = aligned::<T>(together * self.shape.output_len()) + forward[0].max(forward[1]);
-                some.max(self.cells_len(0, batch))
-            }
+            _ => self.unpooled_cells_len(batch).max(self.cells_len(0, batch)),
         }
+    }
+
+    /// Scratch elements for the feature maps of some images, and for what computes them.
+    fn unpooled_cells_len(&self, batch: usize) -> usize {
+        let together = self.pooled_together(batch);
+        let forward = [together, batch % together].map(|images| self.cells_len(0, images));
+        aligned::<T>(together * self.shape.output_len()) + forward[0].max(forward[1])
     }
 
     /// Scratch elements for pass 0 (forward), 1 (input gradient) or 2 (weight gradient).
     pub(super) fn pass_scratch_len(&self, pass: usize, batch: usize) -> usize {
-        let packed = if pass == 2 { 0 } else { self.own_packed_len(pass) };
+        let packed = if pass == 2 { 0 } else { self.pass_packed_len(pass) };
         packed + self.cells_len(pass, batch)
     }
 

@@ -44,10 +44,10 @@ pub enum PackFor {
 impl<T: Scalar> Conv2dPlan<T> {
     /// Elements of packed weights.
     pub fn packed_len(&self, passes: PackFor) -> usize {
-        let [forward, input_gradient] = [0, 1].map(|pass| self.pass_packed_len(pass));
+        let forward = self.packed_head_len() + self.pass_packed_len(0);
         match passes {
             PackFor::Forward => forward,
-            PackFor::Learning => forward + input_gradient,
+            PackFor::Learning => forward + self.pass_packed_len(1),
         }
     }
 

@@ -171,7 +171,7 @@ fn for_each_product(shape: &Conv2dShape, batch: usize, mut visit: impl FnMut(usi
 }
 
 /// The image position under `element` of the overlay when that lies at `position`; `None` on the padding.
-fn underlay(shape: &Conv2dShape, position: [usize; 2], element: [usize; 2]) -> Option<[usize; 2]> {
+pub(crate) fn underlay(shape: &Conv2dShape, position: [usize; 2], element: [usize; 2]) -> Option<[usize; 2]> {
     let before = [shape.padding().top, shape.padding().left];
     let along = |axis: usize| {
         let padded = position[axis] * shape.stride()[axis] + element[axis] * shape.dilation()[axis];

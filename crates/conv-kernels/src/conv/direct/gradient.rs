@@ -16,6 +16,7 @@ use ndarray::s;
 
 use super::Direct;
 use crate::Scalar;
+use crate::conv::definition::{self, add_mended, all_finite};
 use crate::conv::{Partials, groups_within, pass_lanes};
 use crate::scratch::aligned;
 use crate::simd::gradient::{AddTransposed, AlongChannels, AlongPixels, transposed_len};
@@ -78,8 +79,9 @@ impl Direct<'_> {
             let Strip { underlays: image, dy: maps, channels, .. } = strip;
             T::run(self.isa, AlongPixels { image, taps, runs, mask, maps, map_len, channels, sums });
         });
-        for (dweight, sum) in dweight.iter_mut().zip(sum.chunks_exact(lanes)) {
-            *dweight += sum.iter().fold(T::ZERO, |total, &sum| total + sum);
+        for (weight, (dweight, sum)) in dweight.iter_mut().zip(sum.chunks_exact(lanes)).enumerate() {
+            let sum = sum.iter().fold(T::ZERO, |total, &sum| total + sum);
+            *dweight += if sum.is_finite() { sum } else { definition::weight_gradient(self.shape, x, dy, weight) };
         }
     }
 
@@ -99,9 +101,17 @@ impl Direct<'_> {
             T::run(self.isa, AlongChannels { image, taps, runs, maps, map_len, channels, transposed, sums });
         });
         let taps = self.shape.taps();
-        for (dweight, sum) in dweight.chunks_exact_mut(maps * taps).zip(sum.chunks_exact(way.sums[0] * taps)) {
-            T::run(self.isa, AddTransposed { sums: sum, taps, weight: dweight });
+        let add = |dweight: &mut [T]| {
+            for (dweight, sum) in dweight.chunks_exact_mut(maps * taps).zip(sum.chunks_exact(way.sums[0] * taps)) {
+                T::run(self.isa, AddTransposed { sums: sum, taps, weight: dweight });
+            }
+        };
+        if all_finite(sum) {
+            return add(dweight);
         }
+        let mut sums = vec![T::ZERO; dweight.len()];
+        add(&mut sums);
+        add_mended(dweight, &sums, &|weight| definition::weight_gradient(self.shape, x, dy, weight));
     }
 
     /// How the strips are shared out, and how many an image has.

@@ -21,6 +21,7 @@ use super::band::Band;
 use super::layout::{GRADIENT_SECTION, Layout};
 use super::{KERNEL_COST, Source, Winograd};
 use crate::Scalar;
+use crate::conv::definition;
 use crate::conv::{Partials, groups_within};
 use crate::simd::tiles::even_parts;
 use crate::simd::winograd::{GradientProduct, KernelGradient, Seen};
@@ -80,7 +81,7 @@ impl Winograd {
                 }
             }
         });
-        self.transform_sums(&layout, sums, dweight);
+        self.transform_sums(&call, sums, dweight);
     }
 
     /// What a band adds to the sums of some blocks of output channels.
@@ -113,7 +114,8 @@ impl Winograd {
     }
 
     /// `dw += Gᵀ dU G`, in parallel.
-    fn transform_sums<T: Scalar>(&self, layout: &Layout, sums: &[T], dweight: &mut [T]) {
+    fn transform_sums<T: Scalar>(&self, call: &Call<'_, T>, sums: &[T], dweight: &mut [T]) {
+        let Call { layout, x, dy } = call;
         let work = lanes((layout.groups * layout.depth * layout.maps * KERNEL_COST) as u64);
         let dim = [layout.groups, layout.maps, self.shape.taps()];
         let cuts = Cuts::new(work, dim, [1, 2 * layout.lanes, dim[2]], [0, 1, 2]);
@@ -133,6 +135,10 @@ impl Winograd {
                             plane: layout.kernels_plane::<T>(),
                             width,
                             kernels: kernels.slice_mut(s![first..end, ..]),
+                            exact: &|[kernel, index]| {
+                                let kernel = group * layout.maps + map + kernel;
+                                definition::weight_gradient(&self.shape, x, dy, kernel * dim[2] + index)
+                            },
                             room: &mut *room,
                         };
                         T::run(self.isa, op);

@@ -1,12 +1,13 @@
 //! The weight gradient at one point, and from all points back to kernels.
 
-use ndarray::{ArrayViewMut2, s};
+use ndarray::{ArrayView2, ArrayViewMut2, s};
 
 use super::super::tiles::{even_parts, wide_rows, with_rows};
 use super::kernel::TOGETHER;
 use super::squares::from_lanes;
 use super::{F2x3, F2x3By2, F2x5, F2x5By2, F4x3, Filter, Tile, with_filter};
 use crate::Scalar;
+use crate::conv::definition::mend;
 use crate::simd::{Op, Simd};
 
 /// `dU += V dMᵀ` at one point, for a block of one or two vectors of output channels: registers hold the sums of a few
@@ -101,6 +102,8 @@ pub(crate) struct KernelGradient<'a, T> {
     pub(crate) width: usize,
     /// `dw (output channel, input channel and element)`: at most a vector of output channels.
     pub(crate) kernels: ArrayViewMut2<'a, T>,
+    /// What is added to an element of them where `dU` is not finite.
+    pub(crate) exact: &'a dyn Fn([usize; 2]) -> T,
     /// Room for some kernels, [`KernelGradient::room_len`].
     pub(crate) room: &'a mut [T],
 }
@@ -121,8 +124,14 @@ impl<T: Scalar> Op<T> for KernelGradient<'_, T> {
             }
             let (vectors, rows) = self.room.split_at_mut(self.room.len() / 2);
             let rows = &mut rows[..maps * count * taps];
-            let mut rows = ArrayViewMut2::from_shape((maps, count * taps), rows).expect("a row for each channel");
-            from_lanes(simd, vectors, [0, count * taps], &mut rows);
+            let mut turned =
+                ArrayViewMut2::from_shape((maps, count * taps), &mut *rows).expect("a row for each channel");
+            from_lanes(simd, vectors, [0, count * taps], &mut turned);
+            mend(rows, |index| {
+                let (map, index) = (index / (count * taps), index % (count * taps));
+                (self.exact)([map, first * taps + index])
+            });
+            let rows = ArrayView2::from_shape((maps, count * taps), rows).expect("a row for each channel");
             let mut kernels = self.kernels.slice_mut(s![.., first * taps..(first + count) * taps]);
             kernels += &rows;
         }

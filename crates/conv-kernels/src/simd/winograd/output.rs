@@ -1,11 +1,14 @@
 //! Pixels from products.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use ndarray::{ArrayViewMut2, Axis, Slice};
 
 use super::super::tiles::activate;
 use super::pooled::Positions;
 use super::squares::{from_lanes, lanes_len};
 use super::{F2x3, F2x3By2, F2x5, F2x5By2, F4x3, Filter, Tile, with_filter};
+use crate::conv::definition::all_finite;
 use crate::simd::{MAX_VECTOR, Op, Simd};
 use crate::{Activation, Scalar};
 
@@ -35,6 +38,8 @@ pub(crate) struct OutputTransform<'a, T> {
     /// Where these begin in a map, and how far apart its lines are.
     pub(crate) first: usize,
     pub(crate) line_pitch: usize,
+    /// Told when a sum is not finite.
+    pub(crate) strange: &'a AtomicBool,
     /// If there are some, then all this is about maps after 2x2 max pooling, and `step` is 1.
     pub(crate) positions: Option<Positions<'a>>,
 }
@@ -98,11 +103,11 @@ impl<T: Scalar> OutputTransform<'_, T> {
         first: usize,
         line_len: usize,
     ) {
-        let bias = self.bias::<S>(simd, first);
+        let (bias, mut finite) = (self.bias::<S>(simd, first), simd.splat(T::ZERO));
         let ([rows, columns], step) = (self.tiles, self.step);
         for tile in 0..rows * step * columns {
             let (row, phase, column) = (tile / columns / step, tile / columns % step, tile % columns);
-            let pixels = self.tile::<S, F, K, L, M, N>(simd, tile, first, bias);
+            let pixels = self.tile::<S, F, K, L, M, N>(simd, tile, first, bias, &mut finite);
             for line in 0..M {
                 for index in 0..M {
                     let pixel = (column * M + index) * step + phase;
@@ -113,6 +118,18 @@ impl<T: Scalar> OutputTransform<'_, T> {
                     }
                 }
             }
+        }
+        self.tell(simd, finite);
+    }
+
+    /// `finite` is a vector of zeros to which only infinities and NaN have added something: NaN.
+    #[inline(always)]
+    pub(super) fn tell<S: Simd<T>>(&self, simd: S, finite: S::Vector) {
+        let mut lanes = [T::ZERO; MAX_VECTOR];
+        // SAFETY: no vector has more than `MAX_VECTOR` lanes.
+        unsafe { simd.store(finite, lanes.as_mut_ptr()) };
+        if !all_finite(&lanes) {
+            self.strange.store(true, Ordering::Relaxed);
         }
     }
 
@@ -128,7 +145,7 @@ impl<T: Scalar> OutputTransform<'_, T> {
         unsafe { simd.load(bias.as_ptr()) }
     }
 
-    /// The pixels of a tile.
+    /// The pixels of a tile; the sums that are not finite make `finite` NaN.
     #[inline(always)]
     pub(super) fn tile<
         S: Simd<T>,
@@ -143,8 +160,9 @@ impl<T: Scalar> OutputTransform<'_, T> {
         tile: usize,
         first: usize,
         bias: S::Vector,
+        finite: &mut S::Vector,
     ) -> [[S::Vector; M]; M] {
-        let products = self.products[tile * self.width + first..].as_ptr();
+        let (products, zero) = (self.products[tile * self.width + first..].as_ptr(), simd.splat(T::ZERO));
         // Columns first, each as it is read.
         let mut half = [[simd.splat(T::ZERO); N]; M];
         for column in 0..N {
@@ -165,6 +183,7 @@ impl<T: Scalar> OutputTransform<'_, T> {
         for row in 0..M {
             for column in 0..M {
                 pixels[row][column] = simd.add(pixels[row][column], bias);
+                *finite = simd.mul_add(pixels[row][column], zero, *finite);
             }
         }
         activate(simd, self.activation, &mut pixels);

@@ -6,8 +6,8 @@
 //! turn the largest, and the places, into maps                       a quarter of what would be turned without pooling
 //! ```
 //!
-//! Three comparisons a window, which are differences. Where one is NaN they say nothing: then the channels are pooled again,
-//! number by number.
+//! Three comparisons a window, which are differences. Where one is NaN they say nothing: the caller is told, as of all sums
+//! that are not finite, and pools in another way.
 
 use ndarray::{ArrayViewMut2, Axis, Slice};
 
@@ -15,8 +15,7 @@ use super::Filter;
 use super::output::OutputTransform;
 use super::squares::from_lanes_u32;
 use crate::Scalar;
-use crate::simd::pool::greater;
-use crate::simd::{MAX_VECTOR, Simd};
+use crate::simd::Simd;
 
 /// Where the largest pixels were.
 pub(crate) struct Positions<'a> {
@@ -54,14 +53,12 @@ impl<T: Scalar> OutputTransform<'_, T> {
         let mut finite = zero;
         for tile in 0..rows * columns {
             let (row, column) = (tile / columns, tile % columns);
-            let pixels = self.tile::<S, F, K, L, M, N>(simd, tile, first, bias);
+            let pixels = self.tile::<S, F, K, L, M, N>(simd, tile, first, bias, &mut finite);
             for line in 0..M / 2 {
                 for index in 0..M / 2 {
                     let [top, left] = [2 * line, 2 * index];
                     let upper = [pixels[top][left], pixels[top][left + 1]];
                     let lower = [pixels[top + 1][left], pixels[top + 1][left + 1]];
-                    finite = simd.mul_add(upper[0], zero, simd.mul_add(upper[1], zero, finite));
-                    finite = simd.mul_add(lower[0], zero, simd.mul_add(lower[1], zero, finite));
                     let (largest, place) = largest(simd, [upper, lower], offsets);
                     let position = corner + (row * M + top) * width + column * M + left;
                     let place = simd.add(place, simd.splat(T::of(position as f64)));
@@ -78,14 +75,7 @@ impl<T: Scalar> OutputTransform<'_, T> {
                 }
             }
         }
-        let mut lanes = [T::ZERO; MAX_VECTOR];
-        // SAFETY: no vector has more than `MAX_VECTOR` lanes.
-        unsafe { simd.store(finite, lanes.as_mut_ptr()) };
-        if lanes[..S::LANES].iter().any(|lane| lane.is_nan()) {
-            self.transform::<S, F, K, L, M, N>(simd, first, columns * M);
-            self.pool_numbers(first, columns * M, S::LANES);
-            return;
-        }
+        self.tell(simd, finite);
         self.turn(simd, first);
         self.turn_places(simd, first, behind);
     }
@@ -100,25 +90,6 @@ impl<T: Scalar> OutputTransform<'_, T> {
         for run in 0..runs {
             let place = [self.first + run * self.line_pitch, len];
             from_lanes_u32(simd, &self.pixels[from + run * len * S::LANES..], place, &mut maps);
-        }
-    }
-
-    /// The same from pixels in lines of so many, one at a time.
-    fn pool_numbers(&mut self, first: usize, line_len: usize, lanes: usize) {
-        let Some(positions) = &mut self.positions else { return };
-        let end = self.maps.nrows().min(first + lanes);
-        for (line, column) in (0..self.window[0]).flat_map(|line| (0..self.window[1]).map(move |column| (line, column)))
-        {
-            for map in first..end {
-                let corner = positions.first + 2 * line * positions.width + 2 * column;
-                let pixel = |down: usize, right: usize| {
-                    let at = (2 * line + down) * line_len + 2 * column + right;
-                    (self.pixels[at * lanes + map - first], (corner + down * positions.width + right) as u32)
-                };
-                let largest = [pixel(0, 1), pixel(1, 0), pixel(1, 1)].into_iter().fold(pixel(0, 0), greater);
-                let to = [map, self.first + line * self.line_pitch + column];
-                (self.maps[to], positions.maps[to]) = largest;
-            }
         }
     }
 }
