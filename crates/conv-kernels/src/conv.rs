@@ -4,6 +4,7 @@ pub(crate) mod columns;
 pub(crate) mod definition;
 pub(crate) mod depthwise;
 pub(crate) mod direct;
+pub(crate) mod images;
 pub(crate) mod product;
 pub(crate) mod winograd;
 
@@ -119,7 +120,7 @@ impl Partials {
         &self,
         scratch: &'s mut [T],
         work: &(impl Fn(Range<usize>, usize, ArrayViewMut2<'_, T>, &mut [T]) + Sync),
-    ) -> &'s [T] {
+    ) -> &'s mut [T] {
         let (partials, cells) = scratch.split_at_mut(aligned::<T>(self.len()));
         let partials = &mut partials[..self.len()];
         if self.blocks == 0 {
@@ -139,7 +140,7 @@ impl Partials {
         });
 
         add_tree(partials, rows * row);
-        &partials[..rows * row]
+        &mut partials[..rows * row]
     }
 }
 

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use crate::conv::depthwise;
 use crate::conv::direct::Geometry;
+use crate::conv::images::Images;
 use crate::conv::{bias_gradient, pass_lanes};
 use crate::simd::Isa;
 use crate::{Activation, Conv2dShape, KernelError, Padding, Pool2dShape, Scalar, Scratch};
@@ -20,6 +21,9 @@ pub use weights::{PackFor, Weights};
 
 /// Feature maps of at least this width have rows long enough to be worth taking one by one.
 const WIDE: usize = 64;
+
+/// How much longer a few images may take for the sake of many.
+const FEW_MAY_TAKE: f64 = 1.3;
 
 /// What a caller may decide instead of the plan.
 ///
@@ -117,6 +121,10 @@ pub struct Conv2dPlan<T: Scalar> {
     mirror: Option<(Conv2dShape, Geometry)>,
     /// What [`Algorithm::Depthwise`] computes once.
     depthwise: Option<depthwise::Geometry>,
+    /// Where the taps lie for the weight gradient of [`Algorithm::Images`].
+    taps: Vec<usize>,
+    /// The weight gradient of batches that [`Algorithm::Images`] is not for.
+    few: Algorithm,
     element: PhantomData<T>,
 }
 
@@ -147,7 +155,7 @@ impl<T: Scalar> Conv2dPlan<T> {
     /// The same for kernels of any set.
     pub(crate) fn with_isa(shape: Conv2dShape, options: &Options, isa: Isa) -> Result<Self, KernelError> {
         let lanes = [isa.lanes::<T>(), isa.piece::<T>()];
-        let (mut passes, mut reason) = choose::<T>(&shape, isa);
+        let (mut passes, few, mut reason) = choose::<T>(&shape, isa);
         if let Some(algorithm) = options.force {
             let has = algorithm.passes(&shape, lanes);
             if has == [false; 3] {
@@ -160,13 +168,16 @@ impl<T: Scalar> Conv2dPlan<T> {
             }
         }
         let geometry = |shape: &Conv2dShape| Geometry::new::<T>(shape, isa);
-        let straight = [passes[0], passes[2]].iter().any(|pass| pass.is_direct()) || passes[1] == Algorithm::Direct;
+        let straight =
+            [passes[0], passes[2], few].iter().any(|pass| pass.is_direct()) || passes[1] == Algorithm::Direct;
         let direct = straight.then(|| geometry(&shape));
-        let mirror = mirrored(&shape).filter(|_| passes[1].is_direct() && passes[1] != Algorithm::Direct);
+        let by_mirror = matches!(passes[1], Algorithm::Channels | Algorithm::Mirrored | Algorithm::Images);
+        let mirror = mirrored(&shape).filter(|_| by_mirror);
         let mirror = mirror.map(|mirror| (mirror, geometry(&mirror)));
-        let depthwise = passes.contains(&Algorithm::Depthwise);
+        let depthwise = passes.contains(&Algorithm::Depthwise) || few == Algorithm::Depthwise;
         let depthwise = depthwise.then(|| depthwise::Geometry::new::<T>(&shape, isa.lanes::<T>()));
-        Ok(Self { shape, passes, reason, isa, direct, mirror, depthwise, element: PhantomData })
+        let taps = if passes[2] == Algorithm::Images { Images::new(&shape, 1, isa).taps::<T>() } else { Vec::new() };
+        Ok(Self { shape, passes, reason, isa, direct, mirror, depthwise, taps, few, element: PhantomData })
     }
 
     /// The algorithms of the forward pass, the input gradient and the weight gradient.
@@ -421,29 +432,35 @@ impl<T: Scalar> Conv2dPlan<T> {
     }
 }
 
-/// The fastest algorithms for a shape, and why.
-fn choose<T: Scalar>(shape: &Conv2dShape, isa: Isa) -> ([Algorithm; 3], &'static str) {
+/// The fastest algorithms for a shape, the fastest weight gradient of a few images, and why.
+fn choose<T: Scalar>(shape: &Conv2dShape, isa: Isa) -> ([Algorithm; 3], Algorithm, &'static str) {
     let lanes = [isa.lanes::<T>(), isa.piece::<T>()];
     if !isa.is_fast() {
         // A product works on 8 rows at once, however few there are.
         let few_maps = if shape.output()[1] >= WIDE { 2 } else { 1 };
         let lonely = Algorithm::Depthwise.passes(shape, lanes)[0] && shape.out_channels() / shape.groups() <= few_maps;
-        return if lonely {
-            ([Algorithm::Depthwise; 3], "each overlay sees one channel, and a channel has few overlays")
+        let (algorithm, reason) = if lonely {
+            (Algorithm::Depthwise, "each overlay sees one channel, and a channel has few overlays")
         } else if Algorithm::Pointwise.passes(shape, lanes)[0] {
-            ([Algorithm::Pointwise; 3], "a 1x1 kernel needs no column matrix")
+            (Algorithm::Pointwise, "a 1x1 kernel needs no column matrix")
         } else {
-            ([Algorithm::Im2col; 3], "the general form")
+            (Algorithm::Im2col, "the general form")
         };
+        return ([algorithm; 3], algorithm, reason);
     }
     let costs = Costs::new::<T>(shape, isa);
-    let cheapest = [0, 1, 2].map(|pass| {
+    let cheapest_but = |other: Option<Algorithm>, pass: usize| {
         // The larger errors of F(4x4, 3x3) are for those who ask for it.
         let all = Algorithm::ALL.into_iter().filter(|&algorithm| algorithm != Algorithm::Winograd4);
+        let all = all.filter(|&algorithm| Some(algorithm) != other);
         let all = all.filter_map(|algorithm| Some((algorithm, costs.of(algorithm, pass)?)));
         all.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(Algorithm::Im2col, |(algorithm, _)| algorithm)
-    });
-    (cheapest, "the fewest cycles by estimate")
+    };
+    // Of a few images `Images` leaves the input gradient to `Mirrored`, and should not lose much.
+    let few = [1, 2].map(|pass| cheapest_but(Some(Algorithm::Images), pass));
+    let [best, mirrored] = [few[0], Algorithm::Mirrored].map(|algorithm| costs.of(algorithm, 1).unwrap_or(f64::MAX));
+    let input_gradient = if mirrored <= FEW_MAY_TAKE * best { cheapest_but(None, 1) } else { few[0] };
+    ([cheapest_but(None, 0), input_gradient, cheapest_but(None, 2)], few[1], "the fewest cycles by estimate")
 }
 
 /// The shape whose forward pass is the input gradient of `shape`, by which rows and columns of the gradient that the

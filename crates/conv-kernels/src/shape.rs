@@ -254,6 +254,23 @@ impl Conv2dShape {
         Reach { outputs: start..end, first: start * stride + ahead - before, stride }
     }
 
+    /// The kernel elements that meet the image, and no padding, where the overlay lies at position `output` along `axis`.
+    pub(crate) fn seen(&self, axis: usize, output: usize) -> Range<usize> {
+        let before = [self.padding.top, self.padding.left][axis];
+        let (at, dilation) = (output * self.stride[axis], self.dilation[axis]);
+        let start = before.saturating_sub(at).div_ceil(dilation);
+        let end = (self.input[axis] + before).saturating_sub(at).div_ceil(dilation).min(self.kernel[axis]);
+        start.min(end)..end
+    }
+
+    /// The pixel under an `element` of the overlay that lies at `position`; the two do not meet on the padding.
+    pub(crate) fn under(&self, position: [usize; 2], element: [usize; 2]) -> [usize; 2] {
+        let before = [self.padding.top, self.padding.left];
+        [0, 1].map(|axis| {
+            (position[axis] * self.stride[axis] + element[axis] * self.dilation[axis]).saturating_sub(before[axis])
+        })
+    }
+
     /// Refuses a slice that does not hold `batch` input images.
     pub(crate) fn expect_input(&self, what: &'static str, batch: usize, got: usize) -> Result<(), KernelError> {
         expect_len(what, "(N, C, H, W)", &self.input_dim(batch)?, got)

@@ -7,11 +7,13 @@
 pub(crate) mod channels;
 pub(crate) mod gemm;
 pub(crate) mod gradient;
+pub(crate) mod images;
 pub(crate) mod machine;
 pub(crate) mod plane;
 pub(crate) mod pool;
 pub(crate) mod product;
 pub(crate) mod rows;
+mod squares;
 pub(crate) mod tiles;
 pub(crate) mod vector;
 pub(crate) mod winograd;

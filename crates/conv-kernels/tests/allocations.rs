@@ -23,9 +23,9 @@ fn products_allocate() -> bool {
     instruction_set() == "portable"
 }
 
-/// Whether an algorithm is one of matrix products.
+/// Whether an algorithm is one of matrix products, or leaves a few images to one.
 fn multiplies_matrices(algorithm: Algorithm) -> bool {
-    matches!(algorithm, Algorithm::Im2col | Algorithm::Pointwise)
+    matches!(algorithm, Algorithm::Im2col | Algorithm::Pointwise | Algorithm::Images)
 }
 
 /// Allocations of a call, after one to warm up. The thread pool's queues may grow at any time, but not at each of

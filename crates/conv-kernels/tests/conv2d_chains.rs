@@ -28,9 +28,9 @@ fn apart(shape: &Conv2dShape) -> bool {
 /// Compares what promises an order: the images of the forward passes; the input gradients that gather, and those that
 /// scatter by whole column matrices, or what each pixel gets once; and some weight gradients. The others are
 /// Winograd's algorithms, the tiles that scatter, whose additions follow the tiles, and the weight gradients with
-/// vectors along the pixels, which sum up lane by lane.
+/// vectors along the pixels or the images, which sum up lane by lane.
 fn check<T: Scalar>(problem: Problem) -> Compared {
-    use Algorithm::{Channels, Depthwise, Direct, Im2col, Mirrored, Pointwise};
+    use Algorithm::{Channels, Depthwise, Direct, Im2col, Images, Mirrored, Pointwise};
     let Problem { shape, batch, .. } = problem;
     let data = problem.data(reals::<T>);
     let chains = Chains::new(problem, &data, fuses());
@@ -43,7 +43,7 @@ fn check<T: Scalar>(problem: Problem) -> Compared {
             let (got, expected) = match (pass, algorithm) {
                 _ if unordered(algorithm) => continue,
                 (0, Im2col | Pointwise | Depthwise | Direct | Channels) => (&got.y, &y),
-                (1, Pointwise | Depthwise | Channels | Mirrored) => (&got.dx, &gathered),
+                (1, Pointwise | Depthwise | Channels | Mirrored | Images) => (&got.dx, &gathered),
                 (1, Direct) if apart(&shape) => (&got.dx, &gathered),
                 (1, Im2col) => (&got.dx, &scattered),
                 (2, _) => match weights.iter().find(|(by, _)| *by == algorithm) {
@@ -73,10 +73,10 @@ fn random_shapes_are_chains() {
     }
     println!("results by pass and algorithm: {total:?}");
     let [forward, input_gradient, weight_gradient]: [&[Algorithm]; 3] = {
-        use Algorithm::{Channels, Depthwise, Direct, Im2col, Mirrored, Pointwise};
+        use Algorithm::{Channels, Depthwise, Direct, Im2col, Images, Mirrored, Pointwise};
         [
             &[Im2col, Pointwise, Depthwise, Direct, Channels],
-            &[Im2col, Pointwise, Depthwise, Direct, Channels, Mirrored],
+            &[Im2col, Pointwise, Depthwise, Direct, Channels, Mirrored, Images],
             &[Im2col, Pointwise, Channels],
         ]
     };

@@ -93,10 +93,17 @@ fn one_image_does_not_depend_on_its_batch() {
         Conv2dShape::builder(500, 20, [3, 3], [2, 2]).build(), // more than one block of 256 in the products' depth
         Conv2dShape::builder(3, 8, [4, 4], [4, 4]).build(),    // one output pixel an image
         Conv2dShape::builder(40, 8, [40, 40], [3, 3]).build(), // several strips an image
+        Conv2dShape::builder(6, 16, [14, 14], [5, 5]).build(), // small images of few channels
+        Conv2dShape::builder(4, 14, [9, 7], [3, 4]).groups(2).padding([3, 1]).build(),
     ];
     let more = more.map(|shape| Problem::new(shape.unwrap(), 9));
     for Problem { shape, seed, .. } in large_problems().into_iter().chain(more) {
-        let batch = if shape.macs() > 20_000_000 { 3 } else { 9 };
+        // the smaller ones fill vectors of images
+        let batch = match shape.macs() {
+            0..300_000 => 35,
+            300_000..20_000_000 => 9,
+            _ => 3,
+        };
         let data = Problem { shape, batch, seed }.data(reals::<f32>);
         for (algorithm, plan) in plans::<f32>(shape) {
             let together = Problem { shape, batch, seed }.run(&plan, &data, &mut Scratch::new());

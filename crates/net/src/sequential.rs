@@ -239,7 +239,7 @@ fn lay_out<T: Scalar>(
 /// lanes, and the usual numbers of threads get equally many.
 const LANE_MACS: u64 = 4_000_000;
 /// And at most this many samples.
-const LANE_SAMPLES: u64 = 8;
+const LANE_SAMPLES: u64 = 16;
 /// A layer without multiply-adds, on samples of at most this many values, stays with the whole batch that came before it.
 const SMALL_SAMPLE: usize = 4096;
 

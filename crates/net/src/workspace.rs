@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A batch has at least so many lanes, if it has as many samples.
-const LANES: usize = 8;
+const LANES: usize = 4;
 
 /// At most this many gradient buffers a segment: lanes that share one add to it in order.
 pub(crate) const GRADIENT_BUFFERS: usize = 16;

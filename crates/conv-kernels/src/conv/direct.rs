@@ -40,7 +40,7 @@ use crate::{Conv2dShape, Scalar};
 
 /// Output channels are blocked from multiples of this on, as many in a tile whose vectors lie along the pixels as it has
 /// rows. They are cut at such multiples too: these are whole pairs of vectors along the channels.
-fn section(isa: Isa) -> usize {
+pub(super) fn section(isa: Isa) -> usize {
     let rows: usize = if isa.most_rows()[0] <= 6 { 48 } else { 96 };
     rows.next_multiple_of(2 * isa.lanes::<f32>())
 }
@@ -64,6 +64,10 @@ pub(crate) struct Direct<'a> {
 impl<'a> Direct<'a> {
     pub(crate) fn new(shape: &'a Conv2dShape, geometry: &'a Geometry, batch: usize, isa: Isa) -> Self {
         Self { shape, geometry, batch, isa }
+    }
+
+    pub(crate) fn shape(&self) -> &'a Conv2dShape {
+        self.shape
     }
 
     /// Input and output channels of a group.
@@ -161,7 +165,7 @@ impl<'a> Direct<'a> {
 }
 
 /// Blocks of output channels, one a tile; the channels start at a multiple of [`section`].
-fn blocks(channels: Range<usize>, isa: Isa) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn blocks(channels: Range<usize>, isa: Isa) -> impl Iterator<Item = Range<usize>> {
     let (section, [most, _]) = (section(isa), isa.most_rows());
     channels.clone().step_by(section).flat_map(move |first| {
         let len = section.min(channels.end - first);

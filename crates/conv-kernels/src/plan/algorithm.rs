@@ -5,6 +5,7 @@ use std::fmt;
 use super::mirrored;
 use crate::Conv2dShape;
 use crate::conv::direct::{Geometry, shortest_run};
+use crate::conv::images::Images;
 use crate::conv::winograd::Winograd;
 use crate::simd::winograd::Tile;
 
@@ -36,6 +37,9 @@ pub enum Algorithm {
     Channels,
     /// The input gradient as a full convolution by [`Algorithm::Direct`]'s forward pass.
     Mirrored,
+    /// Vectors along the images of a batch, for both gradients of small images. Images that fill no vector are left to
+    /// [`Algorithm::Mirrored`], whose bits these are, and to the next best weight gradient.
+    Images,
     /// Winograd's minimal filtering, F(2x2, 3x3): 16 products where the definition has 36; and 49 for 100 with 5x5 kernels.
     /// For either with stride 1; with stride 2 it saves less, and has no input gradient.
     Winograd,
@@ -46,13 +50,14 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// Every algorithm there is.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Im2col,
         Self::Pointwise,
         Self::Depthwise,
         Self::Direct,
         Self::Channels,
         Self::Mirrored,
+        Self::Images,
         Self::Winograd,
         Self::Winograd4,
     ];
@@ -81,6 +86,10 @@ impl Algorithm {
             }
             Self::Mirrored => {
                 [false, mirrored(shape).is_some_and(|shape| Geometry::fills_vectors(&shape, piece)), false]
+            }
+            Self::Images => {
+                let [whole, strips] = Images::applies_to(shape, lanes);
+                [false, whole && Self::Mirrored.passes(shape, [lanes, piece])[1], strips]
             }
             Self::Winograd | Self::Winograd4 => {
                 let applies = self.tile(shape).is_some();
@@ -114,13 +123,14 @@ impl Algorithm {
             Self::Mirrored => {
                 "stride 1, less padding than the kernel covers, and inputs of at least 8 pixels, or a longer vector"
             }
+            Self::Images => "small images of few channels, and an overlay that slides by one column",
             Self::Winograd => "3x3 and 5x5 kernels with stride 1, or 2 and dilation 1",
             Self::Winograd4 => "3x3 kernels with stride 1",
         }
     }
 }
 
-/// `im2col`, `pointwise`, `depthwise`, `direct`, `channels`, `mirrored`, `winograd2`, `winograd4`.
+/// `im2col`, `pointwise`, `depthwise`, `direct`, `channels`, `mirrored`, `images`, `winograd2`, `winograd4`.
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -130,6 +140,7 @@ impl fmt::Display for Algorithm {
             Self::Direct => "direct",
             Self::Channels => "channels",
             Self::Mirrored => "mirrored",
+            Self::Images => "images",
             Self::Winograd => "winograd2",
             Self::Winograd4 => "winograd4",
         })

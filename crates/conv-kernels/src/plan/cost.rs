@@ -6,6 +6,7 @@
 
 use super::{Algorithm, mirrored};
 use crate::conv::direct::Geometry;
+use crate::conv::images::AT_A_TIME;
 use crate::simd::Isa;
 use crate::simd::gradient::DOT_ROWS;
 use crate::simd::winograd::Tile;
@@ -52,8 +53,9 @@ const WINOGRAD_STRIDED: f64 = 1.15;
 const COPY: f64 = 0.4;
 const COPY_STRIDED: f64 = 1.5;
 
-/// Transposing a vector with its neighbours, and what is done to it on the way.
+/// Transposing a vector with its neighbours, and what is done to it on the way; where the neighbours are other images.
 const TRANSPOSE: f64 = 5.0;
+const TURN: f64 = 8.0;
 
 /// The passes, as [`super::Conv2dPlan::algorithms`] lists them.
 const FORWARD: usize = 0;
@@ -110,6 +112,8 @@ impl<'a> Costs<'a> {
             (Algorithm::Winograd | Algorithm::Winograd4, _) => {
                 Some(self.winograd(self.shape, algorithm.tile(self.shape)?, pass))
             }
+            (Algorithm::Images, INPUT_GRADIENT) => self.mirror.as_ref().map(|(shape, _)| self.by_images(shape)),
+            (Algorithm::Images, _) => Some(self.gradient_by_images()),
             (Algorithm::Depthwise, _) => Some(self.depthwise(pass)),
             (Algorithm::Im2col | Algorithm::Pointwise, _) => Some(self.product(algorithm, pass)),
         }
@@ -204,6 +208,38 @@ impl<'a> Costs<'a> {
         let lonely = Self::lonely(shape) * groups * rows;
         self.by_blocks(shape, lonely * run(wide, Self::tile), lonely * run(thin, Self::thin_tile))
             + self.copying(shape, geometry)
+    }
+
+    /// A vector of images, two pixels at a time, and the turning of all of them, for one of the images.
+    fn by_images(&self, shape: &Conv2dShape) -> f64 {
+        let (depth, maps, groups) = Self::group(shape);
+        let seen = |axis: usize| (0..shape.output()[axis]).map(move |at| shape.seen(axis, at).len()).sum::<usize>();
+        let (pixels, taps) = (shape.out_pixels() as f64, (depth * seen(0) * seen(1)) as f64);
+        let column = even_parts(maps, self.most_rows[0], |rows| {
+            let step = LATENCY.max(rows as f64).max((3 + rows) as f64 / 2.0);
+            taps * step / 2.0 + pixels * (TILE / 2.0 + UPDATE * rows as f64)
+        });
+        (groups * column + self.turning()) / self.lanes as f64
+    }
+
+    fn gradient_by_images(&self) -> f64 {
+        let (_, maps, groups) = Self::group(self.shape);
+        let width_of_tile = if self.most_rows[0] > DOT_ROWS { 4 } else { 2 };
+        let [height, width] = self.shape.output();
+        let strips = height.div_ceil((AT_A_TIME / width).max(1)) as f64;
+        let tile = |rows: usize| {
+            let products = (rows * width_of_tile) as f64;
+            let step = LATENCY.max(products / 2.0).max((width_of_tile + rows) as f64 / 2.0);
+            (height * width) as f64 * step + height as f64 * RUN + strips * (TILE + UPDATE * products)
+        };
+        let columns = even_parts(self.shape.taps(), DOT_ROWS, tile);
+        let last = (self.shape.weight_len() * 5) as f64;
+        (groups * maps.div_ceil(width_of_tile) as f64 * columns + self.turning() + last) / self.lanes as f64
+    }
+
+    /// Turning the images of a vector, and what becomes of them.
+    fn turning(&self) -> f64 {
+        (self.shape.input_len() + self.shape.output_len()) as f64 * TURN
     }
 
     fn gradient_by_channels(&self, shape: &Conv2dShape, geometry: &Geometry) -> f64 {

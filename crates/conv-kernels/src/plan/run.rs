@@ -6,6 +6,7 @@ use super::{Conv2dPlan, Weights};
 use crate::conv::definition::{self, all_finite, mend_all};
 use crate::conv::depthwise::Depthwise;
 use crate::conv::direct::{Direct, Overlays, Pooled};
+use crate::conv::images::Images;
 use crate::conv::product::Product;
 use crate::conv::winograd::Winograd;
 use crate::pool::Pooling;
@@ -65,7 +66,11 @@ impl<T: Scalar> Conv2dPlan<T> {
             }
             Pass::WeightGradient { x, dy, dweight } => {
                 let scratch = scratch.lend(self.pass_scratch_len(2, batch));
-                match self.passes[2] {
+                match self.weight_gradient_algorithm(batch) {
+                    Algorithm::Images => {
+                        let images = Images::new(&self.shape, batch, self.isa);
+                        images.weight_gradient(&self.taps, x, dy, dweight, scratch);
+                    }
                     Algorithm::Depthwise => self.depthwise(batch).weight_gradient(x, dy, dweight, scratch),
                     Algorithm::Direct => self.direct(batch).weight_gradient_by_pixels(x, dy, dweight, scratch),
                     Algorithm::Channels => self.direct(batch).weight_gradient_by_channels(x, dy, dweight, scratch),
@@ -127,7 +132,7 @@ impl<T: Scalar> Conv2dPlan<T> {
     fn meets_zeros(&self, pass: usize) -> bool {
         match (self.passes[pass], pass) {
             (Algorithm::Im2col | Algorithm::Direct | Algorithm::Channels, 0) => self.shape.padding() != Padding::NONE,
-            (Algorithm::Channels | Algorithm::Mirrored, _) => true,
+            (Algorithm::Channels | Algorithm::Mirrored | Algorithm::Images, _) => true,
             _ => false,
         }
     }
@@ -140,7 +145,7 @@ impl<T: Scalar> Conv2dPlan<T> {
             (Algorithm::Direct, _) => self.direct(1).pack_scatter(weight, packed),
             (Algorithm::Channels, 0) => self.direct(1).pack_channels(straight, packed),
             (Algorithm::Channels, _) => self.mirror(1).pack_channels(mirrored, packed),
-            (Algorithm::Mirrored, _) => self.mirror(1).pack_pixels(mirrored, packed),
+            (Algorithm::Mirrored | Algorithm::Images, _) => self.mirror(1).pack_pixels(mirrored, packed),
             (algorithm @ (Algorithm::Winograd | Algorithm::Winograd4), _) => {
                 let overlays = if pass == 0 { straight } else { mirrored };
                 self.winograd(algorithm, pass, 1).transform_kernels(overlays, packed);
@@ -212,6 +217,14 @@ impl<T: Scalar> Conv2dPlan<T> {
             (Algorithm::Channels, 0) => self.direct(batch).forward_by_channels(from, packed, epilogue, to, scratch),
             (Algorithm::Channels, _) => self.mirror(batch).forward_by_channels(from, packed, epilogue, to, scratch),
             (Algorithm::Mirrored, _) => self.mirror(batch).forward_by_pixels(from, packed, epilogue, to, scratch),
+            (Algorithm::Images, _) => {
+                let shape = self.mirror(batch).shape();
+                let whole = Images::whole::<T>(batch, self.isa);
+                let (from, few) = from.split_at(whole * shape.input_len());
+                let (to, rest) = to.split_at_mut(whole * shape.output_len());
+                Images::new(shape, whole, self.isa).forward(from, packed, to, scratch);
+                self.mirror(batch - whole).forward_by_pixels(few, packed, epilogue, rest, scratch);
+            }
             (algorithm @ (Algorithm::Winograd | Algorithm::Winograd4), _) => {
                 return self.winograd(algorithm, pass, batch).forward(from, packed, epilogue, to, scratch);
             }
@@ -313,7 +326,21 @@ impl<T: Scalar> Conv2dPlan<T> {
 
     /// The same without the packed weights.
     fn cells_len(&self, pass: usize, batch: usize) -> usize {
-        match (self.passes[pass], pass) {
+        self.cells_len_of(self.passes[pass], pass, batch)
+    }
+
+    fn cells_len_of(&self, algorithm: Algorithm, pass: usize, batch: usize) -> usize {
+        match (algorithm, pass) {
+            (Algorithm::Images, 2) => {
+                let images = Images::new(&self.shape, batch, self.isa).gradient_scratch_len::<T>();
+                let few = batch.min(Images::most_few::<T>(self.isa));
+                images.max(self.cells_len_of(self.few, pass, few))
+            }
+            (Algorithm::Images, _) => {
+                let images = Images::new(self.mirror(batch).shape(), batch, self.isa).scratch_len::<T>();
+                let few = batch.min(Images::most_few::<T>(self.isa));
+                images.max(self.mirror(few).pixels_scratch_len::<T>())
+            }
             (Algorithm::Depthwise, _) => self.depthwise(batch).scratch_len::<T>(),
             (Algorithm::Direct, 0) => self.direct(batch).pixels_scratch_len::<T>(),
             (Algorithm::Direct, 1) => self.direct(batch).scatter_scratch_len::<T>(),
@@ -331,6 +358,12 @@ impl<T: Scalar> Conv2dPlan<T> {
             (algorithm, 2) => self.product(algorithm, batch).weight_gradient_scratch_len::<T>(),
             (algorithm, _) => self.product(algorithm, batch).scratch_len::<T>(),
         }
+    }
+
+    /// The algorithm of the weight gradient for so many images.
+    fn weight_gradient_algorithm(&self, batch: usize) -> Algorithm {
+        let few = self.passes[2] == Algorithm::Images && !Images::fill::<T>(batch, self.isa);
+        if few { self.few } else { self.passes[2] }
     }
 
     fn depthwise(&self, batch: usize) -> Depthwise<'_> {

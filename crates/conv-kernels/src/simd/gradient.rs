@@ -208,7 +208,7 @@ pub(crate) struct AlongPixels<'a, T> {
     pub(crate) taps: &'a [usize],
     /// The output rows.
     pub(crate) runs: Runs,
-    /// Which pixels of a run to let pass; see [`Runs::write_mask`].
+    /// Which pixels of a run to let pass, if it does not consist of whole vectors; see [`Runs::write_mask`].
     pub(crate) mask: &'a [T],
     /// Gradients, channels `map_len` apart.
     pub(crate) maps: &'a [T],
@@ -230,7 +230,8 @@ impl<T: Scalar> Op<T> for AlongPixels<'_, T> {
         let others = self.channels.saturating_sub(1) * self.map_len;
         assert!(self.channels > 0 && others <= self.maps.len(), "all channels are there");
         self.runs.check(S::LANES, self.image.len(), far, self.maps.len() - others);
-        assert!(self.mask.len() >= self.runs.mask_len(S::LANES), "a mask for all vectors of a run");
+        let whole = self.runs.len.is_multiple_of(S::LANES);
+        assert!(whole || self.mask.len() >= self.runs.mask_len(S::LANES), "a mask for the last vector of a run");
         assert_eq!(self.sums.len(), self.channels * self.taps.len() * S::LANES, "a sum for each channel, tap and lane");
         let mut channel = 0;
         while S::REGISTERS >= 32 && channel + 4 <= self.channels {

@@ -12,7 +12,6 @@ mod output;
 mod pixels;
 mod pooled;
 mod product;
-mod squares;
 
 use filters::{F2x3, F2x3By2, F2x5, F2x5By2, F4x3, Filter};
 pub(crate) use gradient::{GradientProduct, KernelGradient};

@@ -50,7 +50,7 @@ pub(crate) fn problems() -> impl Strategy<Value = Problem> {
         let pads = prop_oneof![2 => Just((0usize, 0usize)), 3 => (0..=3usize, 0..=3usize)];
         (kernel, stride_dilation, pads, 0..=9usize)
     };
-    let batch = prop_oneof![1 => Just(0usize), 3 => Just(1), 8 => 2..=9usize];
+    let batch = prop_oneof![1 => Just(0usize), 3 => Just(1), 8 => 2..=9usize, 1 => Just(16), 1 => 31..=36usize];
     (groups, per_group, side(), side(), batch, any::<u64>()).prop_map(
         |(groups, (depth, maps), rows, columns, batch, seed)| {
             let size =

@@ -20,6 +20,7 @@ use crate::conv::definition::{self, add_mended, all_finite};
 use crate::conv::{Partials, groups_within, pass_lanes};
 use crate::scratch::aligned;
 use crate::simd::gradient::{AddTransposed, AlongChannels, AlongPixels, transposed_len};
+use crate::simd::images::SumLanes;
 
 /// Pixels whose gradients, two vectors of channels each, half fill the first cache.
 const PIXELS: usize = 256;
@@ -73,16 +74,14 @@ impl Direct<'_> {
     /// `dweight += Σ x · dy`, strip by strip, with vectors along the pixels.
     pub(crate) fn weight_gradient_by_pixels<T: Scalar>(&self, x: &[T], dy: &[T], dweight: &mut [T], scratch: &mut [T]) {
         let (lanes, map_len) = (self.isa.lanes::<T>(), self.shape.out_pixels());
-        let sum = self.sum_strips(self.by_pixels::<T>(), [x, dy], scratch, &|strip, sums, mask| {
+        let sums = self.sum_strips(self.by_pixels::<T>(), [x, dy], scratch, &|strip, sums, mask| {
             let (taps, runs) = (self.geometry.taps(), self.geometry.separate_runs(self.shape, strip.rows));
             runs.write_mask(lanes, mask, &mut || true);
             let Strip { underlays: image, dy: maps, channels, .. } = strip;
             T::run(self.isa, AlongPixels { image, taps, runs, mask, maps, map_len, channels, sums });
         });
-        for (weight, (dweight, sum)) in dweight.iter_mut().zip(sum.chunks_exact(lanes)).enumerate() {
-            let sum = sum.iter().fold(T::ZERO, |total, &sum| total + sum);
-            *dweight += if sum.is_finite() { sum } else { definition::weight_gradient(self.shape, x, dy, weight) };
-        }
+        T::run(self.isa, SumLanes { sums, count: dweight.len() });
+        add_mended(dweight, sums, &|weight| definition::weight_gradient(self.shape, x, dy, weight));
     }
 
     /// `dweight += Σ x · dy`, strip by strip, with vectors along the output channels.
@@ -130,7 +129,7 @@ impl Direct<'_> {
         [x, dy]: [&[T]; 2],
         scratch: &'s mut [T],
         add: &(impl Fn(Strip<'_, T>, &mut [T], &mut [T]) + Sync),
-    ) -> &'s [T] {
+    ) -> &'s mut [T] {
         let ((_, maps), [height, width]) = (self.group(), self.shape.output());
         let (partials, strips) = self.partials::<T>(way);
         partials.sum(scratch, &|blocks, first_row, mut partial, scratch| {

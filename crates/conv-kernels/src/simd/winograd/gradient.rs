@@ -4,10 +4,10 @@ use ndarray::{ArrayView2, ArrayViewMut2, s};
 
 use super::super::tiles::{even_parts, wide_rows, with_rows};
 use super::kernel::TOGETHER;
-use super::squares::from_lanes;
 use super::{F2x3, F2x3By2, F2x5, F2x5By2, F4x3, Filter, Tile, with_filter};
 use crate::Scalar;
 use crate::conv::definition::mend;
+use crate::simd::squares::from_lanes;
 use crate::simd::{Op, Simd};
 
 /// `dU += V dMᵀ` at one point, for a block of one or two vectors of output channels: registers hold the sums of a few

@@ -1,8 +1,8 @@
 //! `U`: kernels, transformed.
 
-use super::squares::{lanes_len, to_lanes};
 use super::{F2x3, F2x3By2, F2x5, F2x5By2, F4x3, Filter, Tile, in_two_dimensions, with_filter};
 use crate::Scalar;
+use crate::simd::squares::{lanes_len, to_lanes};
 use crate::simd::{Op, Simd};
 
 /// Input channels whose kernels are turned at once, and are then in the first cache.

@@ -6,9 +6,9 @@ use ndarray::{ArrayViewMut2, Axis, Slice};
 
 use super::super::tiles::activate;
 use super::pooled::Positions;
-use super::squares::{from_lanes, lanes_len};
 use super::{F2x3, F2x3By2, F2x5, F2x5By2, F4x3, Filter, Tile, with_filter};
 use crate::conv::definition::all_finite;
+use crate::simd::squares::{from_lanes, lanes_len};
 use crate::simd::{MAX_VECTOR, Op, Simd};
 use crate::{Activation, Scalar};
 

@@ -2,9 +2,9 @@
 
 use std::marker::PhantomData;
 
-use super::squares::{lanes_len, to_lanes};
 use super::{F2x3, F2x3By2, F2x5, F2x5By2, F4x3, Filter, Tile, with_filter};
 use crate::Scalar;
+use crate::simd::squares::{lanes_len, to_lanes};
 use crate::simd::{MAX_VECTOR, Op, Simd};
 
 /// What a tile sees.

@@ -13,9 +13,9 @@ use ndarray::{ArrayViewMut2, Axis, Slice};
 
 use super::Filter;
 use super::output::OutputTransform;
-use super::squares::from_lanes_u32;
 use crate::Scalar;
 use crate::simd::Simd;
+use crate::simd::squares::from_lanes_u32;
 
 /// Where the largest pixels were.
 pub(crate) struct Positions<'a> {

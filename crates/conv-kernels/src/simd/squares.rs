@@ -5,7 +5,7 @@
 
 use ndarray::ArrayViewMut2;
 
-use super::super::{MAX_VECTOR, Simd};
+use super::{MAX_VECTOR, Simd};
 use crate::Scalar;
 
 /// How many squares ahead pixels are asked for.
