@@ -29,7 +29,7 @@ def main():
     print(f"{'net':13}  {'batch':>5}", *cells, f"{'share':>7}")
     for batch in args.batch:
         for name in args.nets:
-            before, theirs, after = (run(command) for command in commands(args, name, batch))
+            before, theirs, after = (run(*command, args.threads) for command in commands(args, name, batch))
             lines += [before, theirs, after]
             show(before, theirs, after, ratios)
     means = (math.exp(sum(map(math.log, values)) / len(values)) for values in ratios.values())
@@ -40,23 +40,28 @@ def main():
 
 def arguments():
     parser = nets.options(__doc__, argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("peer", choices=("torch", "jax"))
+    parser.add_argument("peer", choices=("torch", "jax", "burn"))
     parser.add_argument("--python", default=sys.executable, help="the interpreter that has the other library")
     parser.add_argument("--save", type=pathlib.Path, metavar="FILE", help="keep every measurement, in JSON lines")
     return parser.parse_args()
 
 
 def commands(args, name, batch):
+    """Overlay's, the other's, and overlay's again, each with the folder to run it in."""
     options = ["--nets", name, "--batch", batch, "--threads", args.threads, "--secs", args.secs]
     cargo = ["cargo", "run", "--release", "--quiet", "--manifest-path", HERE.parent / "Cargo.toml", "--bin", "steps"]
     ours = [*cargo, "--", "--json", *options]
-    return ours, [args.python, HERE / f"{args.peer}_nets.py", *options], ours
+    theirs = [args.python, HERE / f"{args.peer}_nets.py", *options]
+    if args.peer == "burn":
+        theirs = ["cargo", "run", "--release", "--quiet", "--locked", "--bin", "burn_nets", "--", *options]
+    return (ours, None), (theirs, HERE / "rust" if args.peer == "burn" else None), (ours, None)
 
 
-def run(command):
-    """The one line that a bench prints for one network and batch."""
-    command = [str(word) for word in command]
-    output = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+def run(command, folder, threads):
+    """The one line that a bench prints for one network and batch. Rust libraries ask the environment for threads, and cargo its
+    folder how to compile them."""
+    command, environment = [str(word) for word in command], os.environ | {"RAYON_NUM_THREADS": str(threads)}
+    output = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
     if output.returncode != 0:
         sys.exit(f"failed: {' '.join(command)}")
     return json.loads(output.stdout)
