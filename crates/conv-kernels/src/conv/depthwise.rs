@@ -30,6 +30,7 @@ use super::{Partials, finish, pass_lanes};
 use crate::scratch::aligned;
 use crate::simd::Isa;
 use crate::simd::gradient::AlongPixels;
+use crate::simd::images::SumLanes;
 use crate::simd::plane::gradient::Collect;
 use crate::simd::plane::slide::gradient::SlideGradient;
 use crate::simd::tiles::Runs;
@@ -220,11 +221,10 @@ impl<'a> Depthwise<'a> {
                         self.add_strip(self.planes(x, image, map, count), rows.clone(), maps, sums, buffers);
                     }
                 }
-                for ((map, partial), sums) in (map..).zip(partials.rows_mut()).zip(sums.chunks_exact(taps * lanes)) {
+                T::run(self.isa, SumLanes { sums: &mut *sums, count: partials.nrows() * taps });
+                for ((map, partial), sums) in (map..).zip(partials.rows_mut()).zip(sums.chunks_exact(taps)) {
                     let partial = partial.into_slice().expect("partial gradients are rows");
-                    for (partial, lanes) in partial.iter_mut().zip(sums.chunks_exact(lanes)) {
-                        *partial = lanes.iter().fold(T::ZERO, |total, &sum| total + sum);
-                    }
+                    partial.copy_from_slice(sums);
                     if matches!(self.geometry.forward, Way::Rows) {
                         partial.fill(T::ZERO);
                         for (image, rows) in strips.clone() {
