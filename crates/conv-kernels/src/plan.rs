@@ -220,12 +220,16 @@ impl<T: Scalar> Conv2dPlan<T> {
             )
         });
         let (name, lanes) = (isa.name(), isa.lanes::<T>());
+        let others = [(1, "input_gradient", Algorithm::Mirrored), (2, "weight_gradient", self.few)].into_iter();
+        let others = others.filter(|&(pass, ..)| self.passes[pass] == Algorithm::Images);
+        let others = others.map(|(_, name, few)| format!("{name} of images that fill no vector: {few}\n"));
         format!(
-            "{shape}, {}, {} multiply-adds an image\n{}{reason}; vectors: {name}, {lanes} lanes\n\
+            "{shape}, {}, {} multiply-adds an image\n{}{}{reason}; vectors: {name}, {lanes} lanes\n\
              cut into at most {} parts for 1 image, {} for 64\n",
             T::NAME,
             shape.macs(),
             passes.collect::<String>(),
+            others.collect::<String>(),
             pass_lanes(shape, 1),
             pass_lanes(shape, 64),
         )

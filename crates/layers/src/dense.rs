@@ -18,6 +18,9 @@ const TRANSPOSED_BYTES: usize = 16 << 20;
 /// At most so many samples read transposed weights.
 const FEW: usize = 14;
 
+/// From so many multiply-adds on, the two products of the backward pass run side by side.
+const SIDE_BY_SIDE: usize = 500_000;
+
 /// Side of the squares by which weights are transposed.
 const SQUARE: usize = 16;
 
@@ -251,9 +254,16 @@ impl<T: Scalar> Layer<T> for Dense<T> {
         });
         let mut dweight =
             ArrayViewMut2::from_shape((self.outputs, self.inputs), dweight).expect("a tensor is as long as its shape");
-        gemm(T::one(), &pass.dy.t(), &pass.x, T::one(), &mut dweight).expect(CHECKED);
-        if let Some(mut dx) = dx {
-            gemm(T::one(), &pass.dy, &self.matrix(weight), T::ZERO, &mut dx).expect(CHECKED);
+        let (x, dy) = (&pass.x, &pass.dy);
+        let mut weights = || gemm(T::one(), &dy.t(), x, T::one(), &mut dweight).expect(CHECKED);
+        let Some(mut dx) = dx else { return weights() };
+        let mut images = || gemm(T::one(), dy, &self.matrix(weight), T::ZERO, &mut dx).expect(CHECKED);
+        let macs = x.nrows() * self.inputs * self.outputs;
+        if macs < SIDE_BY_SIDE {
+            weights();
+            images();
+        } else {
+            rayon::join(weights, images);
         }
     }
 }

@@ -60,16 +60,14 @@ struct Strips {
 }
 
 impl<'a> Images<'a> {
-    /// Images of which a vector fits the second cache, with what becomes of them: whole, or in strips of the weight gradient.
+    /// Whether a vector of images fits the second cache with what becomes of it, for the forward pass; and for the weight gradient
+    /// a strip of them, and the sums.
     pub(crate) fn applies_to(shape: &Conv2dShape, lanes: usize) -> [bool; 2] {
-        let fits = |pixels: usize| shape.stride()[1] == 1 && pixels.saturating_mul(lanes) <= LARGEST;
-        let [height, width] = shape.input();
-        let line =
-            (shape.in_channels() * width).saturating_mul(height.min((shape.kernel()[0] - 1) * shape.dilation()[0] + 1));
-        [
-            fits(shape.input_len().saturating_add(shape.output_len())),
-            fits(line + shape.out_channels() * shape.output()[1]),
-        ]
+        let fits = |vectors: usize| shape.stride()[1] == 1 && vectors.saturating_mul(lanes) <= LARGEST;
+        let rows = shape.input()[0].min((shape.kernel()[0] - 1) * shape.dilation()[0] + 1);
+        let underlays = (shape.in_channels() * shape.input()[1]).saturating_mul(rows);
+        let strip = underlays + shape.out_channels() * shape.output()[1];
+        [fits(shape.input_len().saturating_add(shape.output_len())), fits(strip) && fits(shape.weight_len())]
     }
 
     pub(crate) fn new(shape: &'a Conv2dShape, batch: usize, isa: Isa) -> Self {
