@@ -123,7 +123,7 @@ pub struct Conv2dPlan<T: Scalar> {
     depthwise: Option<depthwise::Geometry>,
     /// Where the taps lie for the weight gradient of [`Algorithm::Images`].
     taps: Vec<usize>,
-    /// The weight gradient of batches that [`Algorithm::Images`] is not for.
+    /// The weight gradient of batches that do not fill vectors: another one if it is [`Algorithm::Images`].
     few: Algorithm,
     element: PhantomData<T>,
 }
@@ -168,8 +168,8 @@ impl<T: Scalar> Conv2dPlan<T> {
             }
         }
         let geometry = |shape: &Conv2dShape| Geometry::new::<T>(shape, isa);
-        let straight =
-            [passes[0], passes[2], few].iter().any(|pass| pass.is_direct()) || passes[1] == Algorithm::Direct;
+        let few = if passes[2] == Algorithm::Images { few } else { passes[2] };
+        let straight = [passes[0], few].iter().any(|pass| pass.is_direct()) || passes[1] == Algorithm::Direct;
         let direct = straight.then(|| geometry(&shape));
         let by_mirror = matches!(passes[1], Algorithm::Channels | Algorithm::Mirrored | Algorithm::Images);
         let mirror = mirrored(&shape).filter(|_| by_mirror);

@@ -238,7 +238,7 @@ fn lay_out<T: Scalar>(
 /// short enough that a batch of 64 small images feeds several threads. It is a power of two: then the usual batches make equal
 /// lanes, and the usual numbers of threads get equally many.
 const LANE_MACS: u64 = 4_000_000;
-/// And at most this many samples.
+/// And at most this many samples, which fill the longest vectors along the images.
 const LANE_SAMPLES: u64 = 16;
 /// A layer without multiply-adds, on samples of at most this many values, stays with the whole batch that came before it.
 const SMALL_SAMPLE: usize = 4096;

@@ -2,7 +2,7 @@
 //!
 //! Algorithms multiply more than the definition does: the zeros of a border, and in Winograd's form each pixel of a tile
 //! with all of a kernel. Among finite numbers nothing comes of it; but an infinity or a NaN reaches sums that it is no
-//! part of. Never the other way round: what is not finite by definition is finite in no algorithm. So whichever sums
+//! part of. Never the other way round: a sum that has one among its numbers is finite in no algorithm. So whichever sums
 //! come out as infinity or NaN are formed again:
 //!
 //! ```text

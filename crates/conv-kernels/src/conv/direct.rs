@@ -66,6 +66,7 @@ impl<'a> Direct<'a> {
         Self { shape, geometry, batch, isa }
     }
 
+    /// What it computes: the mirrored shape, for an input gradient.
     pub(crate) fn shape(&self) -> &'a Conv2dShape {
         self.shape
     }

@@ -401,7 +401,8 @@ mod tests {
     /// What fills up vectors and tiles makes no NaN, whatever the buffers held.
     #[test]
     fn only_strange_numbers_are_strange() {
-        let tiles = [(Tile::F2x3, 3, 1), (Tile::F2x5, 5, 1), (Tile::F4x3, 3, 1), (Tile::F2x3By2, 3, 2)];
+        let tiles =
+            [(Tile::F2x3, 3, 1), (Tile::F2x5, 5, 1), (Tile::F4x3, 3, 1), (Tile::F2x3By2, 3, 2), (Tile::F2x5By2, 5, 2)];
         for (isa, (tile, kernel, stride)) in Isa::available().flat_map(|isa| tiles.map(|tile| (isa, tile))) {
             for (channels, maps, side) in [(1, 1, 5), (3, 7, 8), (17, 13, 9), (16, 33, 12), (2, 40, 6)] {
                 let shape = Conv2dShape::builder(channels, maps, [side, side + 1], [kernel; 2]);

@@ -182,11 +182,16 @@ impl<'a> Costs<'a> {
             + self.joining(shape, geometry, shape.out_channels())
     }
 
+    /// Output channels of a tile of dot products.
+    fn dot_columns(&self) -> usize {
+        if self.most_rows[0] > DOT_ROWS { 4 } else { 2 }
+    }
+
     fn gradient_by_pixels(&self, shape: &Conv2dShape, geometry: &Geometry) -> f64 {
         let (depth, maps, groups) = Self::group(shape);
         let [height, width] = shape.output();
         let vectors = height * width.div_ceil(self.lanes);
-        let width_of_tile = if self.most_rows[0] > DOT_ROWS { 4 } else { 2 };
+        let width_of_tile = self.dot_columns();
         // Every tile reads a whole strip anew, from the cache that it fits into: two vectors of gradients and one a row.
         let strip = depth * geometry.rows() * geometry.pitch() * shape.stride()[0];
         let load = if strip * size_of::<f32>() <= FIRST_CACHE { 0.5 } else { SECOND_CACHE_LOAD };
@@ -224,7 +229,7 @@ impl<'a> Costs<'a> {
 
     fn gradient_by_images(&self) -> f64 {
         let (_, maps, groups) = Self::group(self.shape);
-        let width_of_tile = if self.most_rows[0] > DOT_ROWS { 4 } else { 2 };
+        let width_of_tile = self.dot_columns();
         let [height, width] = self.shape.output();
         let strips = height.div_ceil((AT_A_TIME / width).max(1)) as f64;
         let tile = |rows: usize| {
@@ -233,7 +238,7 @@ impl<'a> Costs<'a> {
             (height * width) as f64 * step + height as f64 * RUN + strips * (TILE + UPDATE * products)
         };
         let columns = even_parts(self.shape.taps(), DOT_ROWS, tile);
-        let last = (self.shape.weight_len() * 5) as f64;
+        let last = self.shape.weight_len() as f64 * TRANSPOSE;
         (groups * maps.div_ceil(width_of_tile) as f64 * columns + self.turning() + last) / self.lanes as f64
     }
 

@@ -53,7 +53,7 @@ impl<T: Scalar> Conv2dPlan<T> {
             Pass::Pack { weight, packed } => self.pack_all(weight, packed),
             Pass::Forward { x, weights, epilogue, y } => {
                 let (own, scratch) = self.lend(0, self.cells_len(0, batch), scratch);
-                self.images(0, batch, x, self.ready(0, weights, own), epilogue, y, scratch);
+                self.checked(0, batch, x, self.ready(0, weights, own), epilogue, y, scratch);
             }
             Pass::ForwardMaxPooled { x, weights, epilogue, pool, y, positions } => {
                 let (own, scratch) = self.lend(0, self.pooled_cells_len(batch), scratch);
@@ -62,7 +62,7 @@ impl<T: Scalar> Conv2dPlan<T> {
             }
             Pass::InputGradient { dy, weights, dx } => {
                 let (own, scratch) = self.lend(1, self.cells_len(1, batch), scratch);
-                self.images(1, batch, dy, self.ready(1, weights, own), Epilogue::none(), dx, scratch);
+                self.checked(1, batch, dy, self.ready(1, weights, own), Epilogue::none(), dx, scratch);
             }
             Pass::WeightGradient { x, dy, dweight } => {
                 let scratch = scratch.lend(self.pass_scratch_len(2, batch));
@@ -167,9 +167,9 @@ impl<T: Scalar> Conv2dPlan<T> {
         })
     }
 
-    /// Pass 0 or 1, all of it: `to` is what the definition gives for `from`.
+    /// Pass 0 or 1: what is not finite is so by definition.
     #[expect(clippy::too_many_arguments, reason = "those of the passes")]
-    fn images(
+    fn checked(
         &self,
         pass: usize,
         batch: usize,
@@ -179,13 +179,13 @@ impl<T: Scalar> Conv2dPlan<T> {
         to: &mut [T],
         scratch: &mut [T],
     ) {
-        let strange = self.compute(pass, batch, from, weights.packed, epilogue, to, scratch);
+        let strange = self.by_algorithm(pass, batch, from, weights.packed, epilogue, to, scratch);
         if !strange && weights.finite {
             return;
         }
         // Again without the activation, which hides what is not finite.
         let sums = Epilogue { activation: Activation::Identity, ..epilogue };
-        self.compute(pass, batch, from, weights.packed, sums, to, scratch);
+        self.by_algorithm(pass, batch, from, weights.packed, sums, to, scratch);
         let (shape, maps, pixels) = (&self.shape, self.shape.out_channels(), self.shape.out_pixels());
         match pass {
             0 => mend_all(to, &|index| {
@@ -199,7 +199,7 @@ impl<T: Scalar> Conv2dPlan<T> {
 
     /// Pass 0 or 1 by its algorithm; true if it tells that it has made infinities or NaN, which it may spread.
     #[expect(clippy::too_many_arguments, reason = "those of the passes")]
-    fn compute(
+    fn by_algorithm(
         &self,
         pass: usize,
         batch: usize,
@@ -287,7 +287,7 @@ impl<T: Scalar> Conv2dPlan<T> {
         for (x, (y, positions)) in x.chunks(together * self.shape.input_len()).zip(pooled) {
             let batch = y.len() / shape.output_len();
             let maps = &mut maps[..batch * shape.input_len()];
-            self.images(0, batch, x, weights, epilogue, maps, scratch);
+            self.checked(0, batch, x, weights, epilogue, maps, scratch);
             Pooling::Max { x: maps, y, positions }.run(shape, batch, self.isa);
         }
     }
@@ -362,8 +362,7 @@ impl<T: Scalar> Conv2dPlan<T> {
 
     /// The algorithm of the weight gradient for so many images.
     fn weight_gradient_algorithm(&self, batch: usize) -> Algorithm {
-        let few = self.passes[2] == Algorithm::Images && !Images::fill::<T>(batch, self.isa);
-        if few { self.few } else { self.passes[2] }
+        if Images::fill::<T>(batch, self.isa) { self.passes[2] } else { self.few }
     }
 
     fn depthwise(&self, batch: usize) -> Depthwise<'_> {

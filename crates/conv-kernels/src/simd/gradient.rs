@@ -200,7 +200,7 @@ impl<T: Scalar> Op<T> for AddTransposed<'_, T> {
 /// Weight gradient of a strip, vectors along the pixels of a row.
 ///
 /// A tile's rows are taps, its columns output channels: two, or four where 32 registers hold the sums, since each row and
-/// each column has to be loaded. The sums stay vectors: their lanes are added up at the very end, by the caller.
+/// each column has to be loaded. The sums stay vectors: their lanes are added up at the very end, by [`SumLanes`].
 pub(crate) struct AlongPixels<'a, T> {
     /// From the pixel under the strip's first output pixel, in the first channel.
     pub(crate) image: &'a [T],
@@ -327,6 +327,37 @@ impl<T: Scalar> AlongPixels<'_, T> {
                     simd.store(simd.add(simd.load(sum), sums[r][n]), sum);
                 }
             }
+        }
+    }
+}
+
+/// Sums `(number, lane)` become sums over the lanes, in their order: the first `count` elements.
+pub(crate) struct SumLanes<'a, T> {
+    pub(crate) sums: &'a mut [T],
+    pub(crate) count: usize,
+}
+
+impl<T: Scalar> Op<T> for SumLanes<'_, T> {
+    #[inline(always)]
+    fn eval<S: Simd<T>>(self, simd: S) {
+        assert!(self.count * S::LANES <= self.sums.len(), "a vector for each number");
+        let mut square = [T::ZERO; MAX_VECTOR * MAX_VECTOR];
+        let whole = self.count / S::LANES * S::LANES;
+        for first in (0..whole).step_by(S::LANES) {
+            // SAFETY: `LANES` vectors follow, and the square holds the largest there is. The vector of sums overwrites one that
+            // has been read: the first of them, or one before.
+            unsafe {
+                simd.transpose(self.sums.as_ptr().add(first * S::LANES), S::LANES, square.as_mut_ptr(), MAX_VECTOR);
+                let mut sum = simd.splat(T::ZERO);
+                for lane in 0..S::LANES {
+                    sum = simd.add(sum, simd.load(square.as_ptr().add(lane * MAX_VECTOR)));
+                }
+                simd.store(sum, self.sums.as_mut_ptr().add(first));
+            }
+        }
+        for number in whole..self.count {
+            let lanes = &self.sums[number * S::LANES..(number + 1) * S::LANES];
+            self.sums[number] = lanes.iter().fold(T::ZERO, |sum, &lane| sum + lane);
         }
     }
 }

@@ -6,7 +6,7 @@ use ndarray::ArrayViewMut2;
 
 use super::squares::{from_lanes, lanes_len, to_lanes};
 use super::tiles::{outer, wide_rows, with_rows};
-use super::{MAX_VECTOR, Op, Simd};
+use super::{Op, Simd};
 use crate::{Conv2dShape, Scalar};
 
 /// Elements that so many pixels need, each a vector, and what [`Turn`] may leave behind the last one.
@@ -162,35 +162,4 @@ fn parts(shape: &Conv2dShape, axis: usize) -> impl Iterator<Item = (Range<usize>
         }
         (start < outputs).then_some((start..first, seen))
     })
-}
-
-/// Sums `(number, lane)` become sums over the lanes, in their order: the first `count` elements.
-pub(crate) struct SumLanes<'a, T> {
-    pub(crate) sums: &'a mut [T],
-    pub(crate) count: usize,
-}
-
-impl<T: Scalar> Op<T> for SumLanes<'_, T> {
-    #[inline(always)]
-    fn eval<S: Simd<T>>(self, simd: S) {
-        assert!(self.count * S::LANES <= self.sums.len(), "a vector for each number");
-        let mut square = [T::ZERO; MAX_VECTOR * MAX_VECTOR];
-        let whole = self.count / S::LANES * S::LANES;
-        for first in (0..whole).step_by(S::LANES) {
-            // SAFETY: `LANES` vectors follow, and the square holds the largest there is. The vector of sums overwrites one that
-            // has been read: the first of them, or one before.
-            unsafe {
-                simd.transpose(self.sums.as_ptr().add(first * S::LANES), S::LANES, square.as_mut_ptr(), MAX_VECTOR);
-                let mut sum = simd.splat(T::ZERO);
-                for lane in 0..S::LANES {
-                    sum = simd.add(sum, simd.load(square.as_ptr().add(lane * MAX_VECTOR)));
-                }
-                simd.store(sum, self.sums.as_mut_ptr().add(first));
-            }
-        }
-        for number in whole..self.count {
-            let lanes = &self.sums[number * S::LANES..(number + 1) * S::LANES];
-            self.sums[number] = lanes.iter().fold(T::ZERO, |sum, &lane| sum + lane);
-        }
-    }
 }

@@ -19,8 +19,7 @@ use crate::Scalar;
 use crate::conv::definition::{self, add_mended, all_finite};
 use crate::conv::{Partials, groups_within, pass_lanes};
 use crate::scratch::aligned;
-use crate::simd::gradient::{AddTransposed, AlongChannels, AlongPixels, transposed_len};
-use crate::simd::images::SumLanes;
+use crate::simd::gradient::{AddTransposed, AlongChannels, AlongPixels, SumLanes, transposed_len};
 
 /// Pixels whose gradients, two vectors of channels each, half fill the first cache.
 const PIXELS: usize = 256;
