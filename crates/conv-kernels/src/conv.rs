@@ -13,7 +13,7 @@ use std::ops::Range;
 use ndarray::{ArrayViewMut2, ArrayViewMut3, Axis, s};
 
 use crate::scratch::aligned;
-use crate::simd::rows::sum_row;
+use crate::simd::rows::Chains;
 use crate::simd::{Isa, Op, Simd};
 use crate::threads::{Cell, Cuts, MAX_LANES, grid, lanes, rows, view3};
 use crate::{Conv2dShape, Epilogue, Scalar};
@@ -175,10 +175,9 @@ const LINE: usize = 16;
 /// Reading an element takes as long as this many multiply-adds, for the cutting of work.
 const READ: usize = 16;
 
-/// `dbias += Σ dy`, each channel a row sum after the other.
-pub(crate) fn bias_gradient<T: Scalar>(shape: &Conv2dShape, isa: Isa, batch: usize, dy: &[T], dbias: &mut [T]) {
-    let (channels, pixels) = (shape.out_channels(), shape.out_pixels());
-    let cuts = Cuts::new(lanes((batch * shape.output_len() * READ) as u64), [1, channels, 1], [1; 3], [0, 1, 2]);
+/// `dbias += Σ dy`, maps of so many channels and pixels: each channel a row sum after the other.
+pub(crate) fn bias_gradient<T: Scalar>(isa: Isa, [channels, pixels]: [usize; 2], dy: &[T], dbias: &mut [T]) {
+    let cuts = Cuts::new(lanes((dy.len() * READ) as u64), [1, channels, 1], [1; 3], [0, 1, 2]);
     let whole = Cell::whole(view3([1, channels, 1], dbias), &mut [][..]);
     grid(whole, cuts, 0, &|mut cell: Cell<'_, ArrayViewMut3<'_, T>, T>| {
         let dbias = cell.view.as_slice_mut().expect("channels are contiguous");
@@ -187,9 +186,9 @@ pub(crate) fn bias_gradient<T: Scalar>(shape: &Conv2dShape, isa: Isa, batch: usi
 }
 
 /// Channels that are added up at a time, one image after the other: what lies side by side is read so.
-const CHANNELS_AT_A_TIME: usize = 16;
+const CHANNELS_AT_A_TIME: usize = 8;
 
-/// `sums += Σ dy` over some channels of all images.
+/// `sums += Σ dy` over some channels of all images, each in interleaved chains through all of them.
 struct SumMaps<'a, T> {
     dy: &'a [T],
     pixels: usize,
@@ -203,15 +202,17 @@ impl<T: Scalar> Op<T> for SumMaps<'_, T> {
     fn eval<S: Simd<T>>(self, simd: S) {
         let Self { dy, pixels, channels, first, sums } = self;
         for (index, sums) in sums.chunks_mut(CHANNELS_AT_A_TIME).enumerate() {
-            let mut totals = [T::ZERO; CHANNELS_AT_A_TIME];
+            let mut chains = [Chains::new(simd); CHANNELS_AT_A_TIME];
             let first = first + index * CHANNELS_AT_A_TIME;
             for image in dy.chunks_exact(channels * pixels) {
                 let maps = image[first * pixels..][..sums.len() * pixels].chunks_exact(pixels);
-                for (total, map) in totals.iter_mut().zip(maps) {
-                    *total += sum_row(simd, map);
+                for (chains, map) in chains.iter_mut().zip(maps) {
+                    chains.add(simd, map);
                 }
             }
-            add(sums, &totals[..sums.len()]);
+            for (sum, chains) in sums.iter_mut().zip(&chains) {
+                *sum += chains.sum(simd);
+            }
         }
     }
 }

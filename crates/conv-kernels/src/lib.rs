@@ -25,7 +25,7 @@ mod vecmath;
 pub use error::KernelError;
 pub use gemm::gemm;
 pub use norm::{BatchNorm, Moments, Normalized, Statistics};
-pub use plan::{Algorithm, Conv2dPlan, Epilogue, Options, PackFor, Weights};
+pub use plan::{Algorithm, Conv2dPlan, Epilogue, Gradients, Options, PackFor, Weights};
 pub use pool::{Pool2dShape, avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
 pub use scalar::{Element, Scalar};
 pub use scratch::Scratch;

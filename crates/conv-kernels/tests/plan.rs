@@ -14,7 +14,7 @@ fn the_plan_takes_the_fast_path() {
         (conv(1, 20, [68, 68], [5, 5]), [Direct, Direct, Direct], Im2col),
         (conv(40, 80, [20, 20], [4, 4]), [Channels, Direct, Channels], Im2col),
         (conv(64, 64, [16, 16], [5, 5]).padding(2), [Winograd; 3], Im2col),
-        (conv(6, 16, [14, 14], [5, 4]), [Channels, Images, Channels], Im2col),
+        (conv(6, 10, [14, 14], [5, 4]), [Images; 3], Im2col),
         (conv(64, 64, [56, 56], [3, 3]).padding(1), [Winograd; 3], Im2col),
         (conv(32, 32, [112, 112], [3, 3]).padding(1).groups(32), [Depthwise; 3], Depthwise),
         (conv(1, 1, [512, 512], [31, 31]), [Depthwise; 3], Depthwise),

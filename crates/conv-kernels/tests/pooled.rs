@@ -1,11 +1,13 @@
-//! `forward_max_pooled` against `forward` and `max_pool2d`, bit for bit.
+//! `forward_max_pooled` against `forward` and `max_pool2d`, bit for bit; and `backward_max_pooled` against the ways back.
 
 mod common;
 mod conv2d;
 
-use common::{BetweenCanaries, BetweenNan, again_with_each_instruction_set};
-use conv_kernels::{Activation, Algorithm, Conv2dPlan, Conv2dShape, Epilogue, KernelError, Options, Padding};
-use conv_kernels::{PackFor, Pool2dShape, Scalar, Scratch, Weights, max_pool2d, pool};
+use common::{BetweenCanaries, BetweenNan, again_with_each_instruction_set, fuses};
+use conv_kernels::{
+    Activation, Algorithm, Conv2dPlan, Conv2dShape, Epilogue, Gradients, KernelError, Options, Padding,
+};
+use conv_kernels::{PackFor, Pool2dShape, Scalar, Scratch, Weights, max_pool2d, max_pool2d_backward, pool};
 use conv2d::{Data, Problem, bits, integers, large_problems, plans, problems, reals};
 use proptest::prelude::*;
 
@@ -116,6 +118,10 @@ fn corners() -> Vec<Problem> {
         (conv(24, 13, [91, 93], [3, 3]).padding(1), 1), // several strips, the last row and column left out
         (conv(6, 34, [20, 21], [3, 3]).groups(2).stride([2, 1]).padding(2), 4),
         (conv(3, 7, [14, 17], [3, 2]).dilation([2, 3]).stride([1, 3]).padding(4), 4),
+        // vectors along the images, and some images more
+        (conv(1, 6, [28, 28], [5, 5]).padding(2), 33),
+        (conv(2, 19, [9, 7], [3, 4]).padding(1).stride([2, 1]), 16),
+        (conv(6, 18, [8, 9], [3, 2]).groups(3).dilation([2, 1]).padding([2, 0]), 35),
     ]
     .into_iter()
     .map(|(builder, batch)| Problem::new(builder.build().unwrap(), batch))
@@ -129,6 +135,94 @@ fn strips_pieces_and_blocks_end_where_they_may() {
             problem.check(&problem.data(reals::<f32>), activation);
             problem.check(&strange(&problem, problem.data(reals::<f64>)), activation);
         }
+    }
+}
+
+/// Gradients by [`Conv2dPlan::backward_max_pooled`], and by single calls: of input, weights and biases.
+fn both_ways_back<T: Scalar>(
+    problem: &Problem,
+    plan: &Conv2dPlan<T>,
+    data: &Data<T>,
+    positions: &[u32],
+) -> [[Vec<T>; 3]; 2] {
+    let (shape, batch, windows) = (plan.shape(), problem.batch, windows(plan.shape()).unwrap());
+    let dy = data.dy.iter().copied().cycle().take(positions.len()).collect::<Vec<_>>();
+    let zeros = || [shape.input_len() * batch, shape.weight_len(), shape.out_channels()].map(|len| vec![T::ZERO; len]);
+    let ([mut dx, mut dweight, mut dbias], mut scratch) = (zeros(), Scratch::new());
+    dx.fill(T::of(f64::NAN));
+    let to = Gradients { dx: Some(&mut dx), dweight: &mut dweight, dbias: Some(&mut dbias) };
+    plan.backward_max_pooled(batch, &data.x, &data.weight, &dy, positions, to, &mut scratch).unwrap();
+    let got = [dx, dweight, dbias];
+    let [mut dx, mut dweight, mut dbias] = zeros();
+    let mut maps = vec![T::of(f64::NAN); batch * shape.output_len()];
+    max_pool2d_backward(&windows, batch, &dy, positions, &mut maps).unwrap();
+    plan.input_gradient(batch, &maps, &data.weight, &mut dx, &mut scratch).unwrap();
+    plan.weight_gradient(batch, &data.x, &maps, &mut dweight, &mut scratch).unwrap();
+    plan.bias_gradient(batch, &maps, &mut dbias).unwrap();
+    [got, [dx, dweight, dbias]]
+}
+
+#[test]
+fn the_way_back_is_that_of_single_calls() {
+    for problem in corners() {
+        let (data, whole) = (problem.data(reals::<f32>), problem.data(integers::<f64>));
+        for (algorithm, plan) in all_plans::<f32>(problem.shape) {
+            let what = format!("{} x ({}) by {algorithm}", problem.batch, problem.shape);
+            let mut positions = problem.pooled(&plan, &data, Activation::Relu).1;
+            let [got, expected] = both_ways_back(&problem, &plan, &data, &positions);
+            assert_eq!(bits(&got[0]), bits(&expected[0]), "dx of {what}");
+            assert_eq!(bits(&got[1]), bits(&expected[1]), "dweight of {what}");
+            // A winner under another window than its own counts where it is.
+            positions.reverse();
+            let [got, expected] = both_ways_back(&problem, &plan, &data, &positions);
+            assert_eq!(bits(&got[0]), bits(&expected[0]), "dx of strays, {what}");
+            assert_eq!(bits(&got[1]), bits(&expected[1]), "dweight of strays, {what}");
+        }
+        for (algorithm, plan) in all_plans::<f64>(problem.shape) {
+            // whole numbers add up to the same bits in any order
+            let positions = problem.pooled(&plan, &whole, Activation::Identity).1;
+            let [got, expected] = both_ways_back(&problem, &plan, &whole, &positions);
+            assert_eq!(got, expected, "{} x ({}) by {algorithm}", problem.batch, problem.shape);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_finite_goes_back_where_it_came_from() {
+    for problem in corners() {
+        for (algorithm, plan) in all_plans::<f32>(problem.shape) {
+            let plain = problem.data(reals::<f32>);
+            let positions = problem.pooled(&plan, &plain, Activation::Relu).1;
+            let mut data = strange(&problem, plain);
+            data.dy.iter_mut().step_by(29).for_each(|dy| *dy = f32::INFINITY);
+            data.weight.iter_mut().skip(3).step_by(31).for_each(|weight| *weight = f32::NAN);
+            let [got, expected] = both_ways_back(&problem, &plan, &data, &positions);
+            for (got, expected) in got.iter().flatten().zip(expected.iter().flatten()) {
+                let same = got == expected || got.is_nan() && expected.is_nan();
+                assert!(
+                    same || (got - expected).abs() <= 1e-3 * expected.abs().max(1.0),
+                    "{algorithm} {got} {expected}"
+                );
+            }
+        }
+    }
+}
+
+/// A plan for pooled passes may compute them by another algorithm.
+#[test]
+fn plans_for_pooling_have_the_bits_of_others() {
+    for problem in corners() {
+        let data = problem.data(reals::<f32>);
+        let plan = Conv2dPlan::<f32>::new(problem.shape, &Options::default()).unwrap();
+        let pooled = plan.clone().max_pooled();
+        let activation = Activation::LeakyRelu { slope: 0.125 };
+        let got = problem.pooled(&pooled, &data, activation);
+        assert!(got == problem.in_two_calls(&plan, &data, activation), "{}", problem.shape);
+    }
+    let shape = Conv2dShape::builder(1, 6, [28, 28], [5, 5]).padding(2).build().unwrap();
+    let plan = Conv2dPlan::<f32>::new(shape, &Options::default()).unwrap();
+    if fuses() {
+        assert_eq!(plan.max_pooled().algorithms()[0], Algorithm::Images);
     }
 }
 

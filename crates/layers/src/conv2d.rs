@@ -3,8 +3,7 @@
 use std::{any::Any, sync::Arc};
 
 use conv_kernels::{
-    Activation, Conv2dPlan, Conv2dShape, Epilogue, Options, PackFor, Padding, Pool2dShape, Scalar, Scratch, Weights,
-    max_pool2d_backward,
+    Activation, Conv2dPlan, Conv2dShape, Epilogue, Gradients, Options, PackFor, Padding, Pool2dShape, Scalar, Weights,
 };
 use ndarray::{ArrayView4, ArrayViewMut4, Ix4};
 
@@ -54,7 +53,7 @@ pub struct Conv2d<T: Scalar> {
 /// What the backward pass of a [`Conv2d`] needs besides input and output.
 #[derive(Debug)]
 pub struct Conv2dMemo<T: Scalar> {
-    /// To a scratch, and, with a pooling, to room for the gradient of the maps.
+    /// To a scratch.
     room: Claim<T>,
     /// With a pooling: where in its map each output was the largest.
     positions: Vec<u32>,
@@ -109,28 +108,6 @@ impl<T: Scalar> Conv2d<T> {
             Weights::Plain(split(state.params, self.lens())[0])
         } else {
             Weights::Packed(state.packed)
-        }
-    }
-
-    /// The three gradients, given that by the bare sums.
-    fn gradients(
-        &self,
-        state: State<'_, T>,
-        x: &ArrayView4<'_, T>,
-        delta: &[T],
-        dx: Option<ArrayViewMut4<'_, T>>,
-        grads: &mut [T],
-        scratch: &mut Scratch<T>,
-    ) {
-        let [dweight, dbias] = split_mut(grads, self.lens());
-        let batch = x.dim().0;
-        if self.bias {
-            self.plan.bias_gradient(batch, delta, dbias).expect(CHECKED);
-        }
-        self.plan.weight_gradient(batch, elements(x), delta, dweight, scratch).expect(CHECKED);
-        if let Some(mut dx) = dx {
-            let weights = self.weights(state);
-            self.plan.input_gradient(batch, delta, weights, elements_mut(&mut dx), scratch).expect(CHECKED);
         }
     }
 }
@@ -301,7 +278,11 @@ impl<T: Scalar> Layer<T> for Conv2d<T> {
     fn fuse(&self, next: &dyn Any) -> Option<Self> {
         let pool = *next.downcast_ref::<MaxPool2d>()?.shape();
         let pairs = pool.window() == [2, 2] && pool.stride() == [2, 2];
-        (pairs && self.pool.is_none()).then(|| Self { pool: Some(pool), ..self.clone() })
+        (pairs && self.pool.is_none()).then(|| Self {
+            plan: self.plan.clone().max_pooled(),
+            pool: Some(pool),
+            ..self.clone()
+        })
     }
 
     fn packed_len(&self, passes: PackFor) -> usize {
@@ -314,8 +295,8 @@ impl<T: Scalar> Layer<T> for Conv2d<T> {
     }
 
     fn memo(&self, input: &Ix4) -> Conv2dMemo<T> {
-        let (outputs, maps) = self.pool.map_or((0, 0), |pool| (pool.output_len(), pool.input_len()));
-        let room = Claim::new(&self.rooms, self.plan.scratch(input[0]), input[0] * maps);
+        let outputs = self.pool.map_or(0, |pool| pool.output_len());
+        let room = Claim::new(&self.rooms, self.plan.scratch(input[0]));
         Conv2dMemo { room, positions: vec![0; input[0] * outputs] }
     }
 
@@ -345,7 +326,7 @@ impl<T: Scalar> Layer<T> for Conv2d<T> {
     /// With δ = ∂C/∂z = ∂C/∂y · σ′(z), as in the article: ∂C/∂b sums δ over each map, ∂C/∂w correlates the input with δ,
     /// ∂C/∂x is the full convolution of w with δ.
     ///
-    /// With a pooling, δ is that of the winners, and zero elsewhere.
+    /// With a pooling, δ is that of the winners, and zero elsewhere; ∂C/∂b sums the winners alone.
     fn backward(
         &self,
         state: State<'_, T>,
@@ -354,22 +335,20 @@ impl<T: Scalar> Layer<T> for Conv2d<T> {
         grads: &mut [T],
     ) {
         let Conv2dMemo { room, positions } = pass.memo;
-        let dy = elements_mut(&mut pass.dy);
+        let (batch, x, dy) = (pass.x.dim().0, elements(&pass.x), elements_mut(&mut pass.dy));
         self.activation.backprop(elements(&pass.y), dy);
-        room.enter(|Room { scratch, delta, .. }| {
-            let delta = match &self.pool {
-                None => dy,
-                Some(pool) => {
-                    let batch = pass.x.dim().0;
-                    let len = batch * pool.input_len();
-                    if delta.len() < len {
-                        delta.resize(len, T::ZERO);
-                    }
-                    max_pool2d_backward(pool, batch, dy, &positions[..dy.len()], &mut delta[..len]).expect(CHECKED);
-                    &delta[..len]
-                }
-            };
-            self.gradients(state, &pass.x, delta, dx, grads, scratch);
+        let ([dweight, dbias], weights) = (split_mut(grads, self.lens()), self.weights(state));
+        let mut dx = dx;
+        let (dx, dbias) = (dx.as_mut().map(elements_mut), self.bias.then_some(dbias));
+        let done = room.enter(|Room { scratch, .. }| {
+            if self.pool.is_some() {
+                let (positions, to) = (&positions[..dy.len()], Gradients { dx, dweight, dbias });
+                return self.plan.backward_max_pooled(batch, x, weights, dy, positions, to, scratch);
+            }
+            dbias.map_or(Ok(()), |dbias| self.plan.bias_gradient(batch, dy, dbias))?;
+            self.plan.weight_gradient(batch, x, dy, dweight, scratch)?;
+            dx.map_or(Ok(()), |dx| self.plan.input_gradient(batch, dy, weights, dx, scratch))
         });
+        done.expect(CHECKED);
     }
 }

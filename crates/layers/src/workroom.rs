@@ -14,8 +14,6 @@ pub(crate) struct Room<T> {
     /// Who was here last: its caches hold it.
     user: Option<ThreadId>,
     pub(crate) scratch: Scratch<T>,
-    /// Gradients of maps that are not kept.
-    pub(crate) delta: Vec<T>,
 }
 
 /// The rooms of a layer. There is one for each memo, so nobody waits for one; but whoever comes again gets the same one
@@ -38,8 +36,8 @@ impl<T> Rooms<T> {
 
 impl<T: Scalar> Claim<T> {
     /// A claim, and a room for it.
-    pub(crate) fn new(rooms: &Arc<Rooms<T>>, scratch: Scratch<T>, delta: usize) -> Self {
-        rooms.free().push(Room { user: None, scratch, delta: vec![T::ZERO; delta] });
+    pub(crate) fn new(rooms: &Arc<Rooms<T>>, scratch: Scratch<T>) -> Self {
+        rooms.free().push(Room { user: None, scratch });
         Self(Arc::clone(rooms))
     }
 

@@ -84,7 +84,8 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// [`workspace`](Self::workspace) with every layer's output in it, for [`activation`](Self::activation): layers that are
-    /// faster together, and leave no trace of what is between them, are computed apart, to the same bits.
+    /// faster together, and leave no trace of what is between them, are computed apart. The bits are the same, but for the
+    /// gradients of biases before a max pooling, which add up in another order.
     #[must_use]
     pub fn open_workspace(&self, batch: usize) -> Workspace<T> {
         self.room(batch, true, true)

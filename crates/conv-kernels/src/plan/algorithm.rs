@@ -37,8 +37,8 @@ pub enum Algorithm {
     Channels,
     /// The input gradient as a full convolution by [`Algorithm::Direct`]'s forward pass.
     Mirrored,
-    /// Vectors along the images of a batch, for both gradients of small images. Images that fill no vector are left to
-    /// [`Algorithm::Mirrored`], whose bits these are, and to the next best weight gradient.
+    /// Vectors along the images of a batch, for small images. Those that fill no vector are left to [`Algorithm::Direct`],
+    /// [`Algorithm::Channels`] or [`Algorithm::Mirrored`], whose bits these are, and to the next best weight gradient.
     Images,
     /// Winograd's minimal filtering, F(2x2, 3x3): 16 products where the definition has 36; and 49 for 100 with 5x5 kernels.
     /// For either with stride 1; with stride 2 it saves less, and has no input gradient.
@@ -89,7 +89,8 @@ impl Algorithm {
             }
             Self::Images => {
                 let [whole, strips] = Images::applies_to(shape, lanes);
-                [false, whole && Self::Mirrored.passes(shape, [lanes, piece])[1], strips]
+                let [by_channels, ..] = Self::Channels.passes(shape, [lanes, piece]);
+                [whole && by_channels, whole && Self::Mirrored.passes(shape, [lanes, piece])[1], strips]
             }
             Self::Winograd | Self::Winograd4 => {
                 let applies = self.tile(shape).is_some();
@@ -106,6 +107,11 @@ impl Algorithm {
             _ => &[],
         };
         tiles.iter().copied().find(|&tile| Winograd::applies_to(shape, tile))
+    }
+
+    /// Whether a plan may choose it by itself: the larger errors of F(4x4, 3x3) are for those who ask for it.
+    pub(super) fn chosen(self) -> bool {
+        self != Self::Winograd4
     }
 
     /// Whether it is one of those in `conv::direct`.

@@ -55,7 +55,11 @@ const COPY_STRIDED: f64 = 1.5;
 
 /// Transposing a vector with its neighbours, and what is done to it on the way; where the neighbours are other images.
 const TRANSPOSE: f64 = 5.0;
-const TURN: f64 = 8.0;
+const TURN: f64 = 6.0;
+
+/// Max pooling of a vector of pixels in their row; and of a window whose lanes are images, and of which only the largest pixel is turned.
+const POOL: f64 = 5.5;
+const POOL_ALONG_IMAGES: f64 = 10.0;
 
 /// The passes, as [`super::Conv2dPlan::algorithms`] lists them.
 const FORWARD: usize = 0;
@@ -112,11 +116,25 @@ impl<'a> Costs<'a> {
             (Algorithm::Winograd | Algorithm::Winograd4, _) => {
                 Some(self.winograd(self.shape, algorithm.tile(self.shape)?, pass))
             }
+            (Algorithm::Images, FORWARD) => Some(self.by_images(self.shape)),
             (Algorithm::Images, INPUT_GRADIENT) => self.mirror.as_ref().map(|(shape, _)| self.by_images(shape)),
             (Algorithm::Images, _) => Some(self.gradient_by_images()),
             (Algorithm::Depthwise, _) => Some(self.depthwise(pass)),
             (Algorithm::Im2col | Algorithm::Pointwise, _) => Some(self.product(algorithm, pass)),
         }
+    }
+
+    /// Cycles of the forward pass with max pooling by 2x2 pixels, for an algorithm that does not write feature maps to memory.
+    pub(super) fn pooled(&self, algorithm: Algorithm) -> Option<f64> {
+        let forward = self.of(algorithm, FORWARD)?;
+        let (pixels, windows) = (self.shape.output_len() as f64, self.shape.output_len() as f64 / 4.0);
+        Some(match algorithm {
+            // Of each window the largest pixel and its position are turned.
+            Algorithm::Images => {
+                forward + (windows * POOL_ALONG_IMAGES - (pixels - 2.0 * windows) * TURN) / self.lanes as f64
+            }
+            _ => forward + pixels * POOL / self.lanes as f64,
+        })
     }
 
     /// A tile of `rows` by two vectors, through `depth` steps.

@@ -6,12 +6,10 @@ use super::{Conv2dPlan, Weights};
 use crate::conv::definition::{self, all_finite, mend_all};
 use crate::conv::depthwise::Depthwise;
 use crate::conv::direct::{Direct, Overlays, Pooled};
-use crate::conv::images::Images;
+use crate::conv::images::{Images, Maps, Packed};
 use crate::conv::product::Product;
 use crate::conv::winograd::Winograd;
-use crate::pool::Pooling;
 use crate::scratch::aligned;
-use crate::threads::images_for_all_lanes;
 use crate::{Activation, Algorithm, Epilogue, Padding, Pool2dShape, Scalar, Scratch};
 
 /// One pass, with what it reads and what it writes.
@@ -30,6 +28,16 @@ pub enum Pass<'a, T> {
         y: &'a mut [T],
         positions: &'a mut [u32],
     },
+    /// [`Conv2dPlan::backward_max_pooled`]; `pool` says how.
+    BackwardMaxPooled {
+        x: &'a [T],
+        pool: &'a Pool2dShape,
+        dy: &'a [T],
+        positions: &'a [u32],
+        weights: Weights<'a, T>,
+        dx: Option<&'a mut [T]>,
+        dweight: &'a mut [T],
+    },
     /// [`Conv2dPlan::input_gradient`].
     InputGradient { dy: &'a [T], weights: Weights<'a, T>, dx: &'a mut [T] },
     /// [`Conv2dPlan::weight_gradient`].
@@ -38,13 +46,13 @@ pub enum Pass<'a, T> {
 
 /// The weights of a pass, as its algorithm reads them.
 #[derive(Clone, Copy)]
-struct Ready<'p, T> {
+pub(super) struct Ready<'p, T> {
     /// `(O, C / groups, KH, KW)`.
     plain: &'p [T],
     /// In the algorithm's order.
-    packed: &'p [T],
+    pub(super) packed: &'p [T],
     /// Whether all of them are finite, where it matters.
-    finite: bool,
+    pub(super) finite: bool,
 }
 
 impl<T: Scalar> Conv2dPlan<T> {
@@ -61,25 +69,43 @@ impl<T: Scalar> Conv2dPlan<T> {
                 self.pooled_images(batch, x, self.ready(0, weights, own), epilogue, pooled, scratch);
             }
             Pass::InputGradient { dy, weights, dx } => {
-                let (own, scratch) = self.lend(1, self.cells_len(1, batch), scratch);
-                self.checked(1, batch, dy, self.ready(1, weights, own), Epilogue::none(), dx, scratch);
+                self.input_gradient_of(batch, dy, weights, dx, scratch.lend(self.pass_scratch_len(1, batch)));
             }
             Pass::WeightGradient { x, dy, dweight } => {
-                let scratch = scratch.lend(self.pass_scratch_len(2, batch));
-                match self.weight_gradient_algorithm(batch) {
-                    Algorithm::Images => {
-                        let images = Images::new(&self.shape, batch, self.isa);
-                        images.weight_gradient(&self.taps, x, dy, dweight, scratch);
-                    }
-                    Algorithm::Depthwise => self.depthwise(batch).weight_gradient(x, dy, dweight, scratch),
-                    Algorithm::Direct => self.direct(batch).weight_gradient_by_pixels(x, dy, dweight, scratch),
-                    Algorithm::Channels => self.direct(batch).weight_gradient_by_channels(x, dy, dweight, scratch),
-                    algorithm @ (Algorithm::Winograd | Algorithm::Winograd4) => {
-                        self.winograd(algorithm, 2, batch).weight_gradient(x, dy, dweight, scratch);
-                    }
-                    algorithm => self.product(algorithm, batch).weight_gradient(x, dy, dweight, scratch),
-                }
+                self.weight_gradient_of(batch, x, dy, dweight, scratch.lend(self.pass_scratch_len(2, batch)));
             }
+            Pass::BackwardMaxPooled { x, pool, dy, positions, weights, dx, dweight } => {
+                let scratch = scratch.lend(self.backward_scratch_len(batch));
+                self.backward_of_winners(batch, x, pool, dy, positions, weights, dx, dweight, scratch);
+            }
+        }
+    }
+
+    pub(super) fn input_gradient_of(
+        &self,
+        batch: usize,
+        dy: &[T],
+        weights: Weights<'_, T>,
+        dx: &mut [T],
+        scratch: &mut [T],
+    ) {
+        let (own, scratch) = scratch.split_at_mut(self.pass_packed_len(1));
+        self.checked(1, batch, dy, self.ready(1, weights, own), Epilogue::none(), dx, scratch);
+    }
+
+    pub(super) fn weight_gradient_of(&self, batch: usize, x: &[T], dy: &[T], dweight: &mut [T], scratch: &mut [T]) {
+        match self.weight_gradient_algorithm(batch) {
+            Algorithm::Images => {
+                let images = Images::new(&self.shape, batch, self.isa);
+                images.weight_gradient(&self.taps, x, Maps::Whole(dy), dweight, scratch);
+            }
+            Algorithm::Depthwise => self.depthwise(batch).weight_gradient(x, dy, dweight, scratch),
+            Algorithm::Direct => self.direct(batch).weight_gradient_by_pixels(x, dy, dweight, scratch),
+            Algorithm::Channels => self.direct(batch).weight_gradient_by_channels(x, dy, dweight, scratch),
+            algorithm @ (Algorithm::Winograd | Algorithm::Winograd4) => {
+                self.winograd(algorithm, 2, batch).weight_gradient(x, dy, dweight, scratch);
+            }
+            algorithm => self.product(algorithm, batch).weight_gradient(x, dy, dweight, scratch),
         }
     }
 
@@ -90,7 +116,7 @@ impl<T: Scalar> Conv2dPlan<T> {
     }
 
     /// The weights for pass 0 or 1: in the order that the caller has had made, or else one that is made in `own`.
-    fn ready<'p>(&self, pass: usize, weights: Weights<'p, T>, own: &'p mut [T]) -> Ready<'p, T> {
+    pub(super) fn ready<'p>(&self, pass: usize, weights: Weights<'p, T>, own: &'p mut [T]) -> Ready<'p, T> {
         let packs = self.passes[pass].packs();
         match weights {
             Weights::Packed(packed) => {
@@ -130,9 +156,9 @@ impl<T: Scalar> Conv2dPlan<T> {
 
     /// Whether weights of pass 0 or 1 are multiplied with zeros that the definition does not have.
     fn meets_zeros(&self, pass: usize) -> bool {
-        match (self.passes[pass], pass) {
+        match (self.few[pass], pass) {
             (Algorithm::Im2col | Algorithm::Direct | Algorithm::Channels, 0) => self.shape.padding() != Padding::NONE,
-            (Algorithm::Channels | Algorithm::Mirrored | Algorithm::Images, _) => true,
+            (Algorithm::Channels | Algorithm::Mirrored, _) => true,
             _ => false,
         }
     }
@@ -140,12 +166,12 @@ impl<T: Scalar> Conv2dPlan<T> {
     /// Puts the weights into the order of pass 0 or 1, whose algorithm has one.
     fn pack_pass(&self, pass: usize, weight: &[T], packed: &mut [T]) {
         let (straight, mirrored) = (Overlays::straight(weight), Overlays::mirrored(weight));
-        match (self.passes[pass], pass) {
+        match (self.few[pass], pass) {
             (Algorithm::Direct, 0) => self.direct(1).pack_pixels(straight, packed),
             (Algorithm::Direct, _) => self.direct(1).pack_scatter(weight, packed),
             (Algorithm::Channels, 0) => self.direct(1).pack_channels(straight, packed),
             (Algorithm::Channels, _) => self.mirror(1).pack_channels(mirrored, packed),
-            (Algorithm::Mirrored | Algorithm::Images, _) => self.mirror(1).pack_pixels(mirrored, packed),
+            (Algorithm::Mirrored, _) => self.mirror(1).pack_pixels(mirrored, packed),
             (algorithm @ (Algorithm::Winograd | Algorithm::Winograd4), _) => {
                 let overlays = if pass == 0 { straight } else { mirrored };
                 self.winograd(algorithm, pass, 1).transform_kernels(overlays, packed);
@@ -156,7 +182,7 @@ impl<T: Scalar> Conv2dPlan<T> {
 
     /// Elements of the order that pass 0 or 1 has of its own.
     pub(super) fn pass_packed_len(&self, pass: usize) -> usize {
-        aligned::<T>(match (self.passes[pass], pass) {
+        aligned::<T>(match (self.few[pass], pass) {
             (algorithm, _) if !algorithm.packs() => 0,
             (Algorithm::Channels, 0) => self.direct(1).packed_channels_len::<T>(),
             (Algorithm::Channels, _) => self.mirror(1).packed_channels_len::<T>(),
@@ -169,7 +195,7 @@ impl<T: Scalar> Conv2dPlan<T> {
 
     /// Pass 0 or 1: what is not finite is so by definition.
     #[expect(clippy::too_many_arguments, reason = "those of the passes")]
-    fn checked(
+    pub(super) fn checked(
         &self,
         pass: usize,
         batch: usize,
@@ -179,13 +205,14 @@ impl<T: Scalar> Conv2dPlan<T> {
         to: &mut [T],
         scratch: &mut [T],
     ) {
-        let strange = self.by_algorithm(pass, batch, from, weights.packed, epilogue, to, scratch);
+        let algorithm = self.passes[pass];
+        let strange = self.by_algorithm(algorithm, pass, batch, from, weights.packed, epilogue, to, scratch);
         if !strange && weights.finite {
             return;
         }
         // Again without the activation, which hides what is not finite.
         let sums = Epilogue { activation: Activation::Identity, ..epilogue };
-        self.by_algorithm(pass, batch, from, weights.packed, sums, to, scratch);
+        self.by_algorithm(algorithm, pass, batch, from, weights.packed, sums, to, scratch);
         let (shape, maps, pixels) = (&self.shape, self.shape.out_channels(), self.shape.out_pixels());
         match pass {
             0 => mend_all(to, &|index| {
@@ -197,10 +224,11 @@ impl<T: Scalar> Conv2dPlan<T> {
         epilogue.activation.apply(to);
     }
 
-    /// Pass 0 or 1 by its algorithm; true if it tells that it has made infinities or NaN, which it may spread.
+    /// Pass 0 or 1 by an algorithm; true if it tells that it has made infinities or NaN, which it may spread.
     #[expect(clippy::too_many_arguments, reason = "those of the passes")]
     fn by_algorithm(
         &self,
+        algorithm: Algorithm,
         pass: usize,
         batch: usize,
         from: &[T],
@@ -209,7 +237,7 @@ impl<T: Scalar> Conv2dPlan<T> {
         to: &mut [T],
         scratch: &mut [T],
     ) -> bool {
-        match (self.passes[pass], pass) {
+        match (algorithm, pass) {
             (Algorithm::Depthwise, 0) => self.depthwise(batch).forward(from, packed, epilogue, to, scratch),
             (Algorithm::Depthwise, _) => self.depthwise(batch).input_gradient(from, packed, to, scratch),
             (Algorithm::Direct, 0) => self.direct(batch).forward_by_pixels(from, packed, epilogue, to, scratch),
@@ -218,12 +246,13 @@ impl<T: Scalar> Conv2dPlan<T> {
             (Algorithm::Channels, _) => self.mirror(batch).forward_by_channels(from, packed, epilogue, to, scratch),
             (Algorithm::Mirrored, _) => self.mirror(batch).forward_by_pixels(from, packed, epilogue, to, scratch),
             (Algorithm::Images, _) => {
-                let shape = self.mirror(batch).shape();
+                let shape = if pass == 0 { &self.shape } else { self.mirror(batch).shape() };
                 let whole = Images::whole::<T>(batch, self.isa);
                 let (from, few) = from.split_at(whole * shape.input_len());
                 let (to, rest) = to.split_at_mut(whole * shape.output_len());
-                Images::new(shape, whole, self.isa).forward(from, packed, to, scratch);
-                self.mirror(batch - whole).forward_by_pixels(few, packed, epilogue, rest, scratch);
+                let weights = self.packed_for_images(pass, packed);
+                Images::new(shape, whole, self.isa).forward(Maps::Whole(from), weights, epilogue, to, scratch);
+                return self.by_algorithm(self.few[pass], pass, batch - whole, few, packed, epilogue, rest, scratch);
             }
             (algorithm @ (Algorithm::Winograd | Algorithm::Winograd4), _) => {
                 return self.winograd(algorithm, pass, batch).forward(from, packed, epilogue, to, scratch);
@@ -234,88 +263,9 @@ impl<T: Scalar> Conv2dPlan<T> {
         false
     }
 
-    /// The forward pass with max pooling.
-    fn pooled_images(
-        &self,
-        batch: usize,
-        x: &[T],
-        weights: Ready<'_, T>,
-        epilogue: Epilogue<'_, T>,
-        Pooled { shape, y, positions }: Pooled<'_, T>,
-        scratch: &mut [T],
-    ) {
-        let pooled = Pooled { shape, y: &mut *y, positions: &mut *positions };
-        let done = match self.passes[0] {
-            Algorithm::Direct if weights.finite => {
-                self.direct(batch).pooled_by_pixels(x, weights.packed, epilogue, pooled, scratch);
-                true
-            }
-            Algorithm::Channels if weights.finite => {
-                self.direct(batch).pooled_by_channels(x, weights.packed, epilogue, pooled, scratch);
-                true
-            }
-            algorithm @ (Algorithm::Winograd | Algorithm::Winograd4) => {
-                let winograd = self.winograd(algorithm, 0, batch);
-                winograd.pools(epilogue.activation) && !winograd.pooled(x, weights.packed, epilogue, pooled, scratch)
-            }
-            _ => false,
-        };
-        if !done {
-            let pooled = Pooled { shape, y, positions };
-            self.forward_and_pool(batch, x, weights, epilogue, pooled, scratch);
-        }
-    }
-
-    /// The feature maps of some images into scratch, and from there, pooled, into `y`; then the next images.
-    fn forward_and_pool(
-        &self,
-        batch: usize,
-        x: &[T],
-        weights: Ready<'_, T>,
-        epilogue: Epilogue<'_, T>,
-        pooled: Pooled<'_, T>,
-        scratch: &mut [T],
-    ) {
-        let Pooled { shape, y, positions } = pooled;
-        let together = self.pooled_together(batch);
-        // Only for weights that are not finite there is more to do than was to be expected.
-        let (needed, mut more) = (self.unpooled_cells_len(batch), Scratch::new());
-        let scratch = if scratch.len() < needed { more.lend(needed) } else { scratch };
-        let (maps, scratch) = scratch.split_at_mut(aligned::<T>(together * shape.input_len()));
-        let outputs = together * shape.output_len();
-        let pooled = y.chunks_mut(outputs).zip(positions.chunks_mut(outputs));
-        for (x, (y, positions)) in x.chunks(together * self.shape.input_len()).zip(pooled) {
-            let batch = y.len() / shape.output_len();
-            let maps = &mut maps[..batch * shape.input_len()];
-            self.checked(0, batch, x, weights, epilogue, maps, scratch);
-            Pooling::Max { x: maps, y, positions }.run(shape, batch, self.isa);
-        }
-    }
-
-    /// Images whose feature maps are in scratch at the same time: all lanes have work, and the maps, where they are
-    /// not large, stay in a cache.
-    fn pooled_together(&self, batch: usize) -> usize {
-        images_for_all_lanes(self.shape.macs()).min(batch).max(1)
-    }
-
-    /// Scratch elements for the forward pass with max pooling.
-    pub(super) fn pooled_scratch_len(&self, batch: usize) -> usize {
-        self.pass_packed_len(0) + self.pooled_cells_len(batch)
-    }
-
-    fn pooled_cells_len(&self, batch: usize) -> usize {
-        match self.passes[0] {
-            Algorithm::Direct => self.direct(batch).pooled_pixels_scratch_len::<T>(),
-            Algorithm::Channels => self.direct(batch).pooled_channels_scratch_len::<T>(),
-            _ => self.unpooled_cells_len(batch).max(self.cells_len(0, batch)),
-        }
-    }
-
-    /// Scratch elements for the feature maps of some images, and for what computes them.
-    fn unpooled_cells_len(&self, batch: usize) -> usize {
-        let together = self.pooled_together(batch);
-        let forward = [together, batch % together].map(|images| self.cells_len(0, images));
-        aligned::<T>(together * self.shape.output_len()) + forward[0].max(forward[1])
+    /// The weights for pass 0 or 1 by [`Algorithm::Images`].
+    pub(super) fn packed_for_images<'p>(&self, pass: usize, packed: &'p [T]) -> Packed<'p, T> {
+        if self.few[pass] == Algorithm::Channels { Packed::Channels(packed) } else { Packed::Pixels(packed) }
     }
 
     /// Scratch elements for pass 0 (forward), 1 (input gradient) or 2 (weight gradient).
@@ -325,21 +275,20 @@ impl<T: Scalar> Conv2dPlan<T> {
     }
 
     /// The same without the packed weights.
-    fn cells_len(&self, pass: usize, batch: usize) -> usize {
+    pub(super) fn cells_len(&self, pass: usize, batch: usize) -> usize {
         self.cells_len_of(self.passes[pass], pass, batch)
     }
 
     fn cells_len_of(&self, algorithm: Algorithm, pass: usize, batch: usize) -> usize {
         match (algorithm, pass) {
-            (Algorithm::Images, 2) => {
-                let images = Images::new(&self.shape, batch, self.isa).gradient_scratch_len::<T>();
-                let few = batch.min(Images::most_few::<T>(self.isa));
-                images.max(self.cells_len_of(self.few, pass, few))
-            }
             (Algorithm::Images, _) => {
-                let images = Images::new(self.mirror(batch).shape(), batch, self.isa).scratch_len::<T>();
+                let images = match pass {
+                    0 => Images::new(&self.shape, batch, self.isa).scratch_len::<T>(),
+                    1 => Images::new(self.mirror(batch).shape(), batch, self.isa).scratch_len::<T>(),
+                    _ => Images::new(&self.shape, batch, self.isa).gradient_scratch_len::<T>(),
+                };
                 let few = batch.min(Images::most_few::<T>(self.isa));
-                images.max(self.mirror(few).pixels_scratch_len::<T>())
+                images.max(self.cells_len_of(self.few[pass], pass, few))
             }
             (Algorithm::Depthwise, _) => self.depthwise(batch).scratch_len::<T>(),
             (Algorithm::Direct, 0) => self.direct(batch).pixels_scratch_len::<T>(),
@@ -361,8 +310,8 @@ impl<T: Scalar> Conv2dPlan<T> {
     }
 
     /// The algorithm of the weight gradient for so many images.
-    fn weight_gradient_algorithm(&self, batch: usize) -> Algorithm {
-        if Images::fill::<T>(batch, self.isa) { self.passes[2] } else { self.few }
+    pub(super) fn weight_gradient_algorithm(&self, batch: usize) -> Algorithm {
+        if Images::fill::<T>(batch, self.isa) { self.passes[2] } else { self.few[2] }
     }
 
     fn depthwise(&self, batch: usize) -> Depthwise<'_> {
@@ -371,7 +320,7 @@ impl<T: Scalar> Conv2dPlan<T> {
     }
 
     /// The passes of the shape; the input gradient is the forward pass of the mirrored one.
-    fn winograd(&self, algorithm: Algorithm, pass: usize, batch: usize) -> Winograd {
+    pub(super) fn winograd(&self, algorithm: Algorithm, pass: usize, batch: usize) -> Winograd {
         let tile = algorithm.tile(&self.shape).expect("plans have no pass that its algorithm lacks");
         let straight = Winograd::new(self.shape, tile, batch, self.isa);
         if pass != 1 { straight } else { straight.mirrored().expect("plans have no pass that its algorithm lacks") }
@@ -381,13 +330,13 @@ impl<T: Scalar> Conv2dPlan<T> {
         Product::new(&self.shape, batch, self.isa, algorithm)
     }
 
-    fn direct(&self, batch: usize) -> Direct<'_> {
+    pub(super) fn direct(&self, batch: usize) -> Direct<'_> {
         let geometry = self.direct.as_ref().expect("plans with a direct pass have its geometry");
         Direct::new(&self.shape, geometry, batch, self.isa)
     }
 
     /// The direct convolution whose forward pass is the input gradient.
-    fn mirror(&self, batch: usize) -> Direct<'_> {
+    pub(super) fn mirror(&self, batch: usize) -> Direct<'_> {
         let (shape, geometry) = self.mirror.as_ref().expect("plans with a mirrored pass have its geometry");
         Direct::new(shape, geometry, batch, self.isa)
     }

@@ -125,7 +125,7 @@ impl Pool2dShape {
         self.input[0] * self.input[1]
     }
 
-    pub(super) fn out_pixels(&self) -> usize {
+    pub(crate) fn out_pixels(&self) -> usize {
         self.output[0] * self.output[1]
     }
 

@@ -209,6 +209,12 @@ macro_rules! avx2 {
             }
 
             #[inline(always)]
+            fn where_equal(self, a: $vector, b: $vector, then: $vector, otherwise: $vector) -> $vector {
+                // SAFETY: `self` proves that the CPU has AVX.
+                unsafe { $blend(otherwise, then, $compare::<_CMP_EQ_OQ>(a, b)) }
+            }
+
+            #[inline(always)]
             fn deinterleave(self, a: $vector, b: $vector) -> ($vector, $vector) {
                 // SAFETY: `self` proves that the CPU has AVX2.
                 unsafe { $deinterleave(a, b) }

@@ -329,6 +329,12 @@ macro_rules! avx512 {
             }
 
             #[inline(always)]
+            fn where_equal(self, a: $vector, b: $vector, then: $vector, otherwise: $vector) -> $vector {
+                // SAFETY: `self` proves that the CPU has AVX-512.
+                unsafe { $blend($compare::<_CMP_EQ_OQ>(a, b), otherwise, then) }
+            }
+
+            #[inline(always)]
             fn deinterleave(self, a: $vector, b: $vector) -> ($vector, $vector) {
                 // SAFETY: `self` proves that the CPU has AVX-512.
                 unsafe { $deinterleave(a, b) }

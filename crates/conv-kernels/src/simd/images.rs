@@ -1,69 +1,49 @@
 //! Tiles whose vectors lie along the images of a batch: each lane is an image, and each pixel a vector.
 
+mod pooled;
+mod turn;
+
 use std::ops::Range;
 
-use ndarray::ArrayViewMut2;
+pub(crate) use pooled::PooledAlongImages;
+pub(crate) use turn::{SpreadWinners, Turn, TurnBack, TurnBackPositions, TurnPositions, turned_len};
 
-use super::squares::{from_lanes, lanes_len, to_lanes};
-use super::tiles::{outer, wide_rows, with_rows};
+use super::tiles::{activate, outer, wide_rows, with_rows};
 use super::{Op, Simd};
-use crate::{Conv2dShape, Scalar};
+use crate::{Activation, Conv2dShape, Scalar};
 
-/// Elements that so many pixels need, each a vector, and what [`Turn`] may leave behind the last one.
-pub(crate) const fn turned_len(pixels: usize, lanes: usize) -> usize {
-    pixels * lanes + lanes_len(0, lanes)
+/// The weights of some output channels of a group, as many as a tile has rows: `(tap, output channel)`.
+#[derive(Clone, Copy)]
+pub(crate) struct BlockWeights<'a, T> {
+    /// From the first one on.
+    pub(crate) packed: &'a [T],
+    /// From one tap to the next.
+    pub(crate) pitch: usize,
+    /// Output channels.
+    pub(crate) channels: usize,
+    /// A number for each of them, or nothing.
+    pub(crate) bias: Option<&'a [T]>,
 }
 
-/// Runs of pixels of some images into vectors, `(pixel, lane)`; lanes without an image become zeros.
-pub(crate) struct Turn<'a, T> {
-    /// From the first pixel of the first image on.
-    pub(crate) from: &'a [T],
-    /// From one image to the next.
-    pub(crate) image_pitch: usize,
-    /// How many.
-    pub(crate) images: usize,
-    /// Runs, and pixels of each.
-    pub(crate) runs: [usize; 2],
-    /// From one run to the next: there, and here.
-    pub(crate) pitches: [usize; 2],
-    /// Room for whole squares: a square more than is wanted.
-    pub(crate) to: &'a mut [T],
-}
-
-impl<T: Scalar> Op<T> for Turn<'_, T> {
-    #[inline(always)]
-    fn eval<S: Simd<T>>(self, simd: S) {
-        for run in 0..self.runs[0] {
-            let from = &self.from[run * self.pitches[0]..];
-            let to = &mut self.to[run * self.pitches[1] * S::LANES..];
-            to_lanes(simd, from, self.image_pitch, [self.images, self.runs[1]], to);
-        }
-    }
-}
-
-/// Vectors `(pixel, lane)` back into images, one a row.
-pub(crate) struct TurnBack<'a, T> {
-    pub(crate) from: &'a [T],
-    pub(crate) to: ArrayViewMut2<'a, T>,
-}
-
-impl<T: Scalar> Op<T> for TurnBack<'_, T> {
-    #[inline(always)]
-    fn eval<S: Simd<T>>(mut self, simd: S) {
-        let pixels = self.to.ncols();
-        from_lanes(simd, self.from, [0, pixels], &mut self.to);
+impl<T> BlockWeights<'_, T> {
+    /// Whether they are there for so many taps.
+    fn check(&self, taps: usize) {
+        assert!((taps - 1) * self.pitch + self.channels <= self.packed.len(), "a weight for each tap and channel");
+        assert!(self.bias.is_none_or(|bias| bias.len() == self.channels), "a bias for each channel");
     }
 }
 
 /// Forward: a few output channels of a vector of images.
 ///
-/// Each output pixel is one chain of multiply-adds from zero through the taps in their order, without those on the padding.
+/// Each output pixel is one chain of multiply-adds from zero through the taps in their order, without those on the padding; then
+/// the bias is added.
 pub(crate) struct AlongImages<'a, T> {
     pub(crate) shape: &'a Conv2dShape,
     /// `(input channel of the group, row, column, lane)`.
     pub(crate) x: &'a [T],
-    /// `(tap, output channel)`.
-    pub(crate) weight: &'a [T],
+    pub(crate) weights: BlockWeights<'a, T>,
+    /// σ, where a vector can do it; the others are left to the caller.
+    pub(crate) activation: Activation,
     /// `(output channel, row, column, lane)`.
     pub(crate) y: &'a mut [T],
 }
@@ -77,10 +57,10 @@ struct Part {
 impl<T: Scalar> Op<T> for AlongImages<'_, T> {
     #[inline(always)]
     fn eval<S: Simd<T>>(mut self, simd: S) {
-        let (shape, channels) = (self.shape, self.weight.len() / self.shape.taps());
+        let (shape, channels) = (self.shape, self.weights.channels);
         assert!(self.x.len() >= shape.weight_dim()[1] * shape.in_pixels() * S::LANES, "all pixels of a group");
         assert!(self.y.len() >= channels * shape.out_pixels() * S::LANES, "room for all pixels");
-        assert_eq!(self.weight.len(), channels * shape.taps(), "a weight for each tap and channel");
+        self.weights.check(shape.taps());
         for (rows, rows_seen) in parts(shape, 0) {
             for (columns, columns_seen) in parts(shape, 1) {
                 let part = Part { pixels: [rows.clone(), columns], elements: [rows_seen.clone(), columns_seen] };
@@ -109,36 +89,21 @@ impl<T: Scalar> AlongImages<'_, T> {
         &mut self,
         simd: S,
         pixels: [[usize; 2]; N],
-        [rows, columns]: &[Range<usize>; 2],
+        elements: &[Range<usize>; 2],
     ) {
-        let ([height, width], [kernel_rows, kernel_columns]) = (self.shape.input(), self.shape.kernel());
-        let [down, right] = self.shape.dilation();
-        let mut sums = [[simd.splat(T::ZERO); N]; R];
+        let [height, width] = self.shape.input();
         let mut under = [self.x.as_ptr(); N];
-        if !rows.is_empty() && !columns.is_empty() {
+        if elements.iter().all(|elements| !elements.is_empty()) {
             for n in 0..N {
-                let [y, x] = self.shape.under(pixels[n], [rows.start, columns.start]);
+                let [y, x] = self.shape.under(pixels[n], [elements[0].start, elements[1].start]);
                 under[n] = self.x[(y * width + x) * S::LANES..].as_ptr();
             }
         }
-        for channel in 0..self.shape.weight_dim()[1] {
-            for row in rows.clone() {
-                let tap = (channel * kernel_rows + row) * kernel_columns;
-                let line = (channel * height + (row - rows.start) * down) * width;
-                for column in columns.clone() {
-                    let at = (line + (column - columns.start) * right) * S::LANES;
-                    let mut vectors = [simd.splat(T::ZERO); N];
-                    // SAFETY: `under` lies in the first channel; these elements of the overlay meet pixels of the image
-                    // there, and so in all channels, which `eval` has checked to be in `x`, like the weights of all taps.
-                    unsafe {
-                        for n in 0..N {
-                            vectors[n] = simd.load(under[n].add(at));
-                        }
-                        outer(simd, self.weight.as_ptr().add((tap + column) * R), vectors, &mut sums);
-                    }
-                }
-            }
-        }
+        let planes = Planes { shape: self.shape, pixels: height * width, width };
+        // SAFETY: `under` lies in the first channel, and there these elements of the overlay meet pixels of the image; so they do
+        // in all channels, which `eval` has checked to be in `x`, as it has the weights of all taps.
+        let mut sums = unsafe { planes.sums::<T, S, R, N>(simd, under, elements, &self.weights) };
+        activate(simd, self.activation, &mut sums);
         let [map_rows, map_columns] = self.shape.output();
         for r in 0..R {
             for n in 0..N {
@@ -148,6 +113,62 @@ impl<T: Scalar> AlongImages<'_, T> {
                 unsafe { simd.store(sums[r][n], self.y.as_mut_ptr().add(at)) };
             }
         }
+    }
+}
+
+/// How pixels lie in a group's channels.
+#[derive(Clone, Copy)]
+struct Planes<'a> {
+    shape: &'a Conv2dShape,
+    /// Pixels of a channel.
+    pixels: usize,
+    /// Of a row.
+    width: usize,
+}
+
+impl Planes<'_> {
+    /// The sums over some `elements` of the overlay for `N` pixels, the first element of each lying at `under`, and `R` channels;
+    /// with the bias.
+    ///
+    /// # Safety
+    ///
+    /// From `under` on the elements must meet pixels that can be read, in all channels of the group, and there must be weights for
+    /// all taps.
+    #[inline(always)]
+    unsafe fn sums<T: Scalar, S: Simd<T>, const R: usize, const N: usize>(
+        self,
+        simd: S,
+        under: [*const T; N],
+        [rows, columns]: &[Range<usize>; 2],
+        weights: &BlockWeights<'_, T>,
+    ) -> [[S::Vector; N]; R] {
+        let ([kernel_rows, kernel_columns], [down, right]) = (self.shape.kernel(), self.shape.dilation());
+        let mut sums = [[simd.splat(T::ZERO); N]; R];
+        for channel in 0..self.shape.weight_dim()[1] {
+            for row in rows.clone() {
+                let tap = (channel * kernel_rows + row) * kernel_columns;
+                let line = channel * self.pixels + (row - rows.start) * down * self.width;
+                for column in columns.clone() {
+                    let at = (line + (column - columns.start) * right) * S::LANES;
+                    let mut vectors = [simd.splat(T::ZERO); N];
+                    // SAFETY: the caller promises these pixels and weights.
+                    unsafe {
+                        for n in 0..N {
+                            vectors[n] = simd.load(under[n].add(at));
+                        }
+                        outer(simd, weights.packed.as_ptr().add((tap + column) * weights.pitch), vectors, &mut sums);
+                    }
+                }
+            }
+        }
+        if let Some(bias) = weights.bias {
+            for r in 0..R {
+                for n in 0..N {
+                    sums[r][n] = simd.add(sums[r][n], simd.splat(bias[r]));
+                }
+            }
+        }
+        sums
     }
 }
 

@@ -163,6 +163,21 @@ macro_rules! arrays {
             }
 
             #[inline(always)]
+            fn where_equal(
+                self,
+                a: Self::Vector,
+                b: Self::Vector,
+                then: Self::Vector,
+                otherwise: Self::Vector,
+            ) -> Self::Vector {
+                let mut chosen = otherwise;
+                for lane in 0..$lanes {
+                    chosen[lane] = if a[lane] == b[lane] { then[lane] } else { otherwise[lane] };
+                }
+                chosen
+            }
+
+            #[inline(always)]
             fn deinterleave(self, a: Self::Vector, b: Self::Vector) -> (Self::Vector, Self::Vector) {
                 let lane = |index: usize| if index < $lanes { a[index] } else { b[index - $lanes] };
                 (std::array::from_fn(|index| lane(2 * index)), std::array::from_fn(|index| lane(2 * index + 1)))

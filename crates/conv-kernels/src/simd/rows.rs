@@ -104,36 +104,53 @@ pub(crate) fn split<T: Scalar, S: Simd<T>>(simd: S, from: &[T], first: &mut [T],
     second[done..].iter_mut().zip(rest.iter().skip(1).step_by(2)).for_each(|(to, &from)| *to = from);
 }
 
-/// Chains of additions in [`sum_row`]: as many as the longest vector has lanes, and the same in every set.
+/// Chains of additions in [`Chains`]: as many as the longest vector has lanes, and the same in every set.
 const CHAINS: usize = MAX_VECTOR;
 
-/// The sum of a row in interleaved chains, added in a fixed order.
-#[inline(always)]
-pub(crate) fn sum_row<T: Scalar, S: Simd<T>>(simd: S, row: &[T]) -> T {
-    let mut vectors = [simd.splat(T::ZERO); CHAINS];
-    let (blocks, rest) = row.as_chunks::<CHAINS>();
-    for block in blocks {
+/// Sums of rows in interleaved chains, which are added in a fixed order at the very end.
+#[derive(Clone, Copy)]
+pub(crate) struct Chains<V>([V; CHAINS]);
+
+impl<V: Copy> Chains<V> {
+    #[inline(always)]
+    pub(crate) fn new<T: Scalar, S: Simd<T, Vector = V>>(simd: S) -> Self {
+        Self([simd.splat(T::ZERO); CHAINS])
+    }
+
+    /// Adds a row.
+    #[inline(always)]
+    pub(crate) fn add<T: Scalar, S: Simd<T, Vector = V>>(&mut self, simd: S, row: &[T]) {
+        let (blocks, rest) = row.as_chunks::<CHAINS>();
+        for block in blocks {
+            for n in 0..CHAINS / S::LANES {
+                // SAFETY: a block has `CHAINS` elements.
+                self.0[n] = simd.add(self.0[n], unsafe { simd.load(block.as_ptr().add(n * S::LANES)) });
+            }
+        }
+        for n in 0..rest.len().div_ceil(S::LANES) {
+            let lanes = (rest.len() - n * S::LANES).min(S::LANES);
+            // SAFETY: so many lanes are there.
+            let last = unsafe { simd.load_masked(rest.as_ptr().add(n * S::LANES), simd.mask(0..lanes)) };
+            self.0[n] = simd.add(self.0[n], last);
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn sum<T: Scalar, S: Simd<T, Vector = V>>(&self, simd: S) -> T {
+        let mut chains = [T::ZERO; CHAINS];
         for n in 0..CHAINS / S::LANES {
-            // SAFETY: a block has `CHAINS` elements.
-            vectors[n] = simd.add(vectors[n], unsafe { simd.load(block.as_ptr().add(n * S::LANES)) });
+            // SAFETY: so many vectors are `CHAINS` elements.
+            unsafe { simd.store(self.0[n], chains.as_mut_ptr().add(n * S::LANES)) };
         }
-    }
-    let mut chains = [T::ZERO; CHAINS];
-    for n in 0..CHAINS / S::LANES {
-        // SAFETY: so many vectors are `CHAINS` elements.
-        unsafe { simd.store(vectors[n], chains.as_mut_ptr().add(n * S::LANES)) };
-    }
-    for (chain, &number) in chains.iter_mut().zip(rest) {
-        *chain += number;
-    }
-    let mut width = CHAINS / 2;
-    while width > 0 {
-        for chain in 0..width {
-            chains[chain] += chains[chain + width];
+        let mut width = CHAINS / 2;
+        while width > 0 {
+            for chain in 0..width {
+                chains[chain] += chains[chain + width];
+            }
+            width /= 2;
         }
-        width /= 2;
+        chains[0]
     }
-    chains[0]
 }
 
 /// `to[i] += from[i]`, as far as both go.
@@ -273,7 +290,10 @@ mod tests {
                 let expected = |at: usize| if at.is_multiple_of(2) { from[at / 2] } else { 0.0 };
                 assert!((0..2 * len - 1).all(|at| wide[at] == expected(at)));
                 assert!(wide[2 * len - 1..].iter().all(|&number| number == CANARY));
-                assert_eq!(sum_row(simd, &from), from.iter().sum());
+                let mut chains = Chains::new(simd);
+                chains.add(simd, &from);
+                chains.add(simd, &from[..len / 2]);
+                assert_eq!(chains.sum(simd), from.iter().sum::<f32>() + from[..len / 2].iter().sum::<f32>());
                 for room in [1, len / 2 + 1, 2 * len] {
                     let mut to = vec![1.0; room + 20];
                     add_row(simd, &from, &mut to[..room]);

@@ -55,6 +55,37 @@ pub(super) fn to_lanes<T: Scalar, S: Simd<T>>(
     }
 }
 
+/// [`to_lanes`] for places: whole numbers, less than 2^24.
+#[inline(always)]
+pub(super) fn to_lanes_u32<T: Scalar, S: Simd<T>>(
+    simd: S,
+    from: &[u32],
+    pitch: usize,
+    [rows, columns]: [usize; 2],
+    to: &mut [T],
+) {
+    assert!((1..=S::LANES).contains(&rows) && columns > 0, "a vector of rows, or less");
+    assert!((rows - 1) * pitch + columns <= from.len(), "all rows are there");
+    assert!(lanes_len(columns, S::LANES) <= to.len(), "room for whole squares");
+    let mut corner = [T::ZERO; MAX_VECTOR * MAX_VECTOR];
+    let mut numbers = [0; MAX_VECTOR];
+    for first in (0..columns).step_by(S::LANES) {
+        let first = first.min(columns.saturating_sub(S::LANES));
+        let count = columns.min(S::LANES);
+        for row in 0..rows {
+            let mut from = &from[row * pitch + first..][..count];
+            if count < S::LANES {
+                numbers[..count].copy_from_slice(from);
+                from = &numbers;
+            }
+            // SAFETY: a whole vector of numbers is there, and the corner holds the largest square there is.
+            unsafe { simd.store(simd.load_u32(from.as_ptr()), corner.as_mut_ptr().add(row * S::LANES)) };
+        }
+        // SAFETY: as above; there is room for whole squares.
+        unsafe { simd.transpose(corner.as_ptr(), S::LANES, to[first * S::LANES..].as_mut_ptr(), S::LANES) };
+    }
+}
+
 /// `to[row][first + column] = from[column · LANES + row]` for so many columns, and all rows: at most `LANES`.
 #[inline(always)]
 pub(super) fn from_lanes<T: Scalar, S: Simd<T>>(
@@ -87,7 +118,7 @@ pub(super) fn from_lanes<T: Scalar, S: Simd<T>>(
     }
 }
 
-/// The same for places: whole numbers, less than 2^24.
+/// [`from_lanes`] for places.
 #[inline(always)]
 pub(super) fn from_lanes_u32<T: Scalar, S: Simd<T>>(
     simd: S,
@@ -148,6 +179,10 @@ mod tests {
                         let expected = (0..lanes).map(|row| if row < rows { from[row * pitch + column] } else { 0.0 });
                         assert!(vector.iter().copied().eq(expected), "column {column} of {rows} x {columns}");
                     }
+                    let places: Vec<u32> = from.iter().map(|&place| place as u32).collect();
+                    let mut turned_places = vec![f32::NAN; lanes_len(columns, lanes)];
+                    to_lanes_u32(simd, &places, pitch, [rows, columns], &mut turned_places);
+                    assert_eq!(turned_places[..columns * lanes], turned[..columns * lanes]);
                     let mut back = Array2::from_elem((rows, pitch + 2), -1.0);
                     from_lanes(simd, &turned, [1, columns], &mut back.view_mut());
                     for (row, back) in back.rows().into_iter().enumerate() {

@@ -105,6 +105,10 @@ pub trait Simd<T>: Copy {
     /// `then` where `sign` is above zero, else `otherwise`.
     fn where_positive(self, sign: Self::Vector, then: Self::Vector, otherwise: Self::Vector) -> Self::Vector;
 
+    /// `then` where `a` equals `b`, else `otherwise`: also where either is NaN.
+    fn where_equal(self, a: Self::Vector, b: Self::Vector, then: Self::Vector, otherwise: Self::Vector)
+    -> Self::Vector;
+
     /// The even lanes of `a`, then of `b`; and the odd ones.
     fn deinterleave(self, a: Self::Vector, b: Self::Vector) -> (Self::Vector, Self::Vector);
 
@@ -214,6 +218,7 @@ mod tests {
             check(simd.mul_add(va, vb, simd.splat(2.0)), |a, b| a * b + 2.0);
             check(simd.max(va, vb), |a, b| if a > b { a } else { b });
             check(simd.where_positive(va, vb, simd.splat(7.0)), |a, b| if a > 0.0 { b } else { 7.0 });
+            check(simd.where_equal(va, simd.splat(-0.0), vb, simd.splat(7.0)), |a, b| if a == 0.0 { b } else { 7.0 });
         }
     }
 

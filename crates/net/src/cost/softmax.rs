@@ -1,7 +1,7 @@
 //! The cross-entropy of one class out of many, on logits.
 
 use layers::Scalar;
-use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayViewMut2};
 
 use super::{Cost, CostError, Targets, sample_count};
 
@@ -63,16 +63,26 @@ impl SoftmaxCrossEntropy {
         let mut sum = 0.0;
         for (sample, logits) in outputs.rows().into_iter().enumerate() {
             let target = |class| keep * targets.at(sample, class).as_f64() + share;
-            let (max, log_sum) = log_sum_exp(logits);
+            let max = logits.iter().fold(f64::NEG_INFINITY, |max, z| max.max(z.as_f64()));
+            let mut row = gradient.as_mut().map(|gradient| gradient.row_mut(sample));
+            let mut total = 0.0;
+            for (class, z) in logits.iter().enumerate() {
+                let exponential = (z.as_f64() - max).exp();
+                total += exponential;
+                if let Some(row) = &mut row {
+                    row[class] = T::of(exponential);
+                }
+            }
+            // max + ln total would round the logarithm away where z is large.
+            let log_total = total.ln();
             let mut target_sum = 0.0;
             for (class, z) in logits.iter().enumerate() {
-                sum -= target(class) * (z.as_f64() - max - log_sum);
+                sum -= target(class) * (z.as_f64() - max - log_total);
                 target_sum += target(class);
             }
-            let Some(gradient) = &mut gradient else { continue };
-            for (class, z) in logits.iter().enumerate() {
-                let probability = (z.as_f64() - max - log_sum).exp();
-                gradient[[sample, class]] = T::of((probability * target_sum - target(class)) / samples);
+            for (class, value) in row.iter_mut().flatten().enumerate() {
+                let probability = value.as_f64() / total;
+                *value = T::of((probability * target_sum - target(class)) / samples);
             }
         }
         sum / samples
@@ -100,11 +110,4 @@ impl<T: Scalar> Cost<T> for SoftmaxCrossEntropy {
     fn value(&self, outputs: ArrayView2<'_, T>, targets: Targets<'_, T>) -> f64 {
         self.mean(outputs, targets, None)
     }
-}
-
-/// max z and ln Σ e^(z − max z), apart: their sum would round the logarithm away where z is large.
-fn log_sum_exp<T: Scalar>(logits: ArrayView1<'_, T>) -> (f64, f64) {
-    let max = logits.iter().fold(f64::NEG_INFINITY, |max, z| max.max(z.as_f64()));
-    let sum: f64 = logits.iter().map(|z| (z.as_f64() - max).exp()).sum();
-    (max, sum.ln())
 }
