@@ -251,6 +251,10 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Clocked<L> {
         self.layer.scope()
     }
 
+    fn at_once(&self) -> usize {
+        self.layer.at_once()
+    }
+
     fn macs(&self, input: &[usize]) -> u64 {
         self.layer.macs(input)
     }

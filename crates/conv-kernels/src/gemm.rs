@@ -12,6 +12,7 @@ use ndarray::{ArrayRef2, ArrayView2, ArrayView3, ArrayViewMut2, ArrayViewMut3, A
 
 use crate::simd::Isa;
 use crate::simd::gemm::{FEW, Product, scratch_len};
+use crate::simd::squares::Transpose;
 use crate::threads::{Cell, Cuts, grid, lanes};
 use crate::{KernelError, Scalar};
 
@@ -31,6 +32,9 @@ const HALVES_UNIT: usize = 32;
 
 /// With a few rows, the time goes into reading B: an element takes as long as this many multiply-adds.
 const READ: u64 = 8;
+
+/// Sums of so many products are worth a copy of C.
+const LONG: usize = 64;
 
 /// Columns are cut at multiples of one of these.
 const COLUMNS_UNITS: [usize; 4] = [256, 128, 64, 32];
@@ -65,7 +69,7 @@ pub fn gemm<T: Scalar>(
 ) -> Result<(), KernelError> {
     check(a, b, c)?;
     let isa = Isa::detect()?;
-    if along_columns(isa.lanes::<T>(), a, b, c) {
+    if along_columns(isa.lanes::<T>(), a, b, beta != T::ZERO, c) {
         cells(isa, alpha, b.t(), a.t(), beta, c.view_mut().reversed_axes());
     } else {
         cells(isa, alpha, a.view(), b.view(), beta, c.view_mut());
@@ -118,11 +122,19 @@ pub(crate) fn serial<T: Scalar>(
     }
     let run = |a: ArrayView3<'_, T>, b: ArrayView3<'_, T>, bias, c: ArrayViewMut3<'_, T>| {
         let len = scratch_len(isa, &a, c.len_of(Axis(0)) * c.len_of(Axis(2)));
-        T::with_scratch(len, |scratch| T::run(isa, Product { alpha, a, b, add, bias, c, scratch }));
+        if add || !apart(a.len_of(Axis(2)), [c.strides()[1], c.strides()[2]], c.len_of(Axis(0))) {
+            return T::with_scratch(len, |scratch| T::run(isa, Product { alpha, a, b, add, bias, c, scratch }));
+        }
+        T::with_scratch(len + c.len(), |scratch| {
+            let (scratch, whole) = scratch.split_at_mut(len);
+            let rows = ArrayViewMut3::from_shape(c.dim(), &mut *whole).expect("the slice was cut to that");
+            T::run(isa, Product { alpha, a, b, add, bias, c: rows, scratch });
+            T::run(isa, Transpose { from: whole, to: c.index_axis_move(Axis(0), 0).reversed_axes() });
+        });
     };
     let [first_a, first_b] = [&a, &b].map(|matrices| matrices.index_axis(Axis(0), 0));
     let one = c.len_of(Axis(0)) == 1;
-    if !one || !along_columns(isa.lanes::<T>(), &first_a, &first_b, &c.index_axis(Axis(0), 0)) {
+    if !one || !along_columns(isa.lanes::<T>(), &first_a, &first_b, add, &c.index_axis(Axis(0), 0)) {
         return run(a, b, bias, c);
     }
     let [a, b] = [a, b].map(|matrices| matrices.permuted_axes([0, 2, 1]));
@@ -139,9 +151,17 @@ pub(crate) fn add_bias<T: Scalar>(bias: Option<&[T]>, mut c: ArrayViewMut3<'_, T
     }
 }
 
-/// Whether vectors should rather lie along the columns of C, as rows of `Cᵀ = Bᵀ Aᵀ`: by a rough count of cycles.
-fn along_columns<T>(lanes: usize, a: &ArrayRef2<T>, b: &ArrayRef2<T>, c: &ArrayRef2<T>) -> bool {
-    let cycles = |m: usize, k: usize, n: usize, b_strides: [isize; 2], c_stride: isize| {
+/// Whether a C whose columns are contiguous, and not its rows, is better computed apart, and moved at the end by squares: tiles
+/// would go to it number by number, back and forth for each part of k.
+fn apart(k: usize, [row, column]: [isize; 2], matrices: usize) -> bool {
+    row == 1 && column != 1 && matrices == 1 && k >= LONG
+}
+
+/// Whether vectors should rather lie along the columns of C, as rows of `Cᵀ = Bᵀ Aᵀ`: by a rough count of cycles. `add` says
+/// that C counts.
+fn along_columns<T>(lanes: usize, a: &ArrayRef2<T>, b: &ArrayRef2<T>, add: bool, c: &ArrayRef2<T>) -> bool {
+    let cycles = |m: usize, k: usize, n: usize, b_strides: [isize; 2], c_strides: [isize; 2]| {
+        let moved_once = !add && apart(k, c_strides, 1);
         let (m, k, width, lanes) = (m as f64, k as f64, n as f64, lanes as f64);
         let vectors = (width / lanes).ceil();
         // A tile of a single vector waits for its sums.
@@ -151,13 +171,17 @@ fn along_columns<T>(lanes: usize, a: &ArrayRef2<T>, b: &ArrayRef2<T>, c: &ArrayR
             [1, _] => 3.0 / lanes,
             _ => 2.0,
         };
-        let through_a_buffer = if c_stride == 1 && width >= lanes { 0.0 } else { 4.0 * (k / 256.0).ceil() };
+        let through_a_buffer = match c_strides {
+            [_, 1] if width >= lanes => 0.0,
+            _ if moved_once => 0.5,
+            _ => 4.0 * (k / 256.0).ceil(),
+        };
         sums + copy * k * width + through_a_buffer * m * width
     };
     let ((m, k), n) = (a.dim(), b.ncols());
     let strides = |x: &ArrayRef2<T>| [x.strides()[0], x.strides()[1]];
     let ([a_row, a_column], [c_row, c_column]) = (strides(a), strides(c));
-    cycles(n, k, m, [a_column, a_row], c_row) < cycles(m, k, n, strides(b), c_column)
+    cycles(n, k, m, [a_column, a_row], [c_column, c_row]) < cycles(m, k, n, strides(b), [c_row, c_column])
 }
 
 /// Refuses operands that do not fit together.

@@ -239,6 +239,21 @@ impl<T: Scalar> Conv2dPlan<T> {
         self.passes
     }
 
+    /// Images that fill the vectors of [`Algorithm::Images`], if a pass is computed by it; else 1. Batches of a multiple are
+    /// fastest.
+    ///
+    /// ```
+    /// use conv_kernels::{Algorithm, Conv2dPlan, Conv2dShape, Options};
+    /// let shape = Conv2dShape::builder(1, 6, [28, 28], [5, 5]).build()?;
+    /// let plan = |algorithm| Conv2dPlan::<f32>::new(shape, &Options::default().force(algorithm));
+    /// assert_eq!(plan(Algorithm::Direct)?.images_at_once(), 1);
+    /// assert!(plan(Algorithm::Images)?.images_at_once() > 1); // 16 with AVX-512
+    /// # Ok::<(), conv_kernels::KernelError>(())
+    /// ```
+    pub fn images_at_once(&self) -> usize {
+        if self.passes.contains(&Algorithm::Images) { self.isa.lanes::<T>() } else { 1 }
+    }
+
     /// The geometry that the plan is for.
     pub fn shape(&self) -> &Conv2dShape {
         &self.shape

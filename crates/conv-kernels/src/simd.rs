@@ -13,7 +13,7 @@ pub(crate) mod plane;
 pub(crate) mod pool;
 pub(crate) mod product;
 pub(crate) mod rows;
-mod squares;
+pub(crate) mod squares;
 pub(crate) mod tiles;
 pub(crate) mod vector;
 pub(crate) mod winograd;

@@ -270,6 +270,10 @@ impl<T: Scalar> Layer<T> for Conv2d<T> {
         self.init.fill(channels * height * width, fan_out, weight, bias, stream);
     }
 
+    fn at_once(&self) -> usize {
+        self.plan.images_at_once()
+    }
+
     fn macs(&self, _: &[usize]) -> u64 {
         self.plan.shape().macs()
     }

@@ -123,6 +123,12 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync + 'static {
         Scope::Sample
     }
 
+    /// Samples that it computes at once, if it gets as many: a network sends small samples through it so many at a time, or
+    /// more. 1 where that makes no difference.
+    fn at_once(&self) -> usize {
+        1
+    }
+
     /// Multiply-adds of the definition, forward, for one sample of that shape.
     fn macs(&self, input: &[usize]) -> u64 {
         let _ = input;

@@ -64,6 +64,7 @@ pub(crate) trait Erased<T: Scalar>: Debug + Send + Sync {
     fn buffers(&self) -> Vec<TensorSpec>;
     fn init_buffers(&self, buffers: &mut [T]);
     fn scope(&self) -> Scope;
+    fn at_once(&self) -> usize;
     fn macs(&self, input: &[usize]) -> u64;
     fn attach(&mut self, name: &str);
     fn as_any(&self) -> &dyn Any;
@@ -137,6 +138,10 @@ impl<T: Scalar, L: Layer<T>> Erased<T> for L {
 
     fn scope(&self) -> Scope {
         Layer::scope(self)
+    }
+
+    fn at_once(&self) -> usize {
+        Layer::at_once(self)
     }
 
     fn macs(&self, input: &[usize]) -> u64 {

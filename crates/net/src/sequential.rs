@@ -240,6 +240,8 @@ fn lay_out<T: Scalar>(
 const LANE_MACS: u64 = 4_000_000;
 /// And at most this many samples, which fill the longest vectors along the images.
 const LANE_SAMPLES: u64 = 16;
+/// A lane that takes no more multiply-adds than this holds as many samples as its layers compute at once.
+const LANE_MOST_MACS: u64 = 32_000_000;
 /// A layer without multiply-adds, on samples of at most this many values, stays with the whole batch that came before it.
 const SMALL_SAMPLE: usize = 4096;
 
@@ -269,6 +271,9 @@ fn segments<T: Scalar>(stages: &[Stage<T>], serving: bool) -> Vec<Segment> {
     for segment in &mut segments {
         let macs: u64 = stages[segment.stages.clone()].iter().map(|stage| stage.layer.macs(&stage.input)).sum();
         let samples = LANE_MACS.div_ceil(macs.max(1)).min(LANE_SAMPLES) as usize;
+        let at_once = stages[segment.stages.clone()].iter().map(|stage| stage.layer.at_once()).max().unwrap_or(1);
+        let affordable = at_once as u64 * macs <= LANE_MOST_MACS;
+        let samples = samples.max(if affordable { at_once } else { 1 });
         segment.lane = segment.lane.map(|_| samples.next_power_of_two());
     }
     segments

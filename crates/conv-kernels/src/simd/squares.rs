@@ -5,7 +5,7 @@
 
 use ndarray::ArrayViewMut2;
 
-use super::{MAX_VECTOR, Simd};
+use super::{MAX_VECTOR, Op, Simd};
 use crate::Scalar;
 
 /// How many squares ahead pixels are asked for.
@@ -155,12 +155,45 @@ pub(super) fn from_lanes_u32<T: Scalar, S: Simd<T>>(
     }
 }
 
+/// `to[column][row] = from[row · columns + column]`.
+pub(crate) struct Transpose<'a, T> {
+    pub(crate) from: &'a [T],
+    /// Rows are contiguous.
+    pub(crate) to: ArrayViewMut2<'a, T>,
+}
+
+impl<T: Scalar> Op<T> for Transpose<'_, T> {
+    #[inline(always)]
+    fn eval<S: Simd<T>>(mut self, simd: S) {
+        let (columns, rows) = self.to.dim();
+        assert_eq!(self.from.len(), rows * columns, "all elements");
+        assert!(rows < 2 || self.to.strides()[1] == 1, "rows are contiguous");
+        let whole = [rows, columns].map(|len| len / S::LANES * S::LANES);
+        for row in (0..whole[0]).step_by(S::LANES) {
+            for column in (0..whole[1]).step_by(S::LANES) {
+                let pitch = self.to.strides()[0];
+                // SAFETY: a square of rows and columns follows, here and there.
+                unsafe {
+                    let to = self.to.as_mut_ptr().offset(column as isize * pitch).add(row);
+                    simd.transpose(self.from.as_ptr().add(row * columns + column), columns, to, pitch as usize);
+                }
+            }
+        }
+        for row in 0..rows {
+            let first = if row < whole[0] { whole[1] } else { 0 };
+            for column in first..columns {
+                self.to[[column, row]] = self.from[row * columns + column];
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use ndarray::{Array2, s};
 
     use super::*;
-    use crate::simd::{Isa, Op};
+    use crate::simd::Isa;
 
     /// Both ways, for squares and for less, with and without something behind the last row.
     struct Check;
@@ -198,6 +231,23 @@ mod tests {
     fn rows_become_lanes_and_rows_again() {
         for isa in Isa::available() {
             <f32 as Scalar>::run(isa, Check);
+        }
+    }
+
+    #[test]
+    fn rows_become_columns() {
+        for isa in Isa::available() {
+            for (rows, columns) in (1..=35).flat_map(|rows| (1..=35).map(move |columns| (rows, columns))) {
+                let from: Vec<f64> = (0..rows * columns).map(|number| number as f64).collect();
+                let mut to = Array2::from_elem((columns + 2, rows + 3), -1.0);
+                let part = to.slice_mut(s![1..=columns, 2..rows + 2]);
+                <f64 as Scalar>::run(isa, Transpose { from: &from, to: part });
+                for ((column, row), &got) in to.indexed_iter() {
+                    let inside = (1..=columns).contains(&column) && (2..rows + 2).contains(&row);
+                    let expected = if inside { (row - 2) * columns + column - 1 } else { 0 };
+                    assert_eq!(got, if inside { expected as f64 } else { -1.0 });
+                }
+            }
         }
     }
 }
