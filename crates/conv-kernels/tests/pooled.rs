@@ -120,6 +120,7 @@ fn corners() -> Vec<Problem> {
         (conv(3, 7, [14, 17], [3, 2]).dilation([2, 3]).stride([1, 3]).padding(4), 4),
         // vectors along the images, and some images more
         (conv(1, 6, [28, 28], [5, 5]).padding(2), 33),
+        (conv(1, 6, [28, 28], [5, 5]), 0),
         (conv(2, 19, [9, 7], [3, 4]).padding(1).stride([2, 1]), 16),
         (conv(6, 18, [8, 9], [3, 2]).groups(3).dilation([2, 1]).padding([2, 0]), 35),
     ]

@@ -46,9 +46,9 @@ impl<T: Scalar> Conv2dPlan<T> {
     ///
     /// `x (N, C, H, W)`, `y` and `positions (N, O, OH / 2, OW / 2)`; both are overwritten. A position is the row-major
     /// index of the maximum in its `OH·OW` feature map, as [`max_pool2d_backward`](crate::max_pool2d_backward) wants
-    /// it. An odd last row or column belongs to no window. Bits and positions are those of the two calls, but the
-    /// feature maps are not written to memory where [`Algorithm::Direct`] or [`Algorithm::Channels`] computes them: a
-    /// few rows of a few channels are pooled while they are in the cache. The article's section "Max Pooling".
+    /// it. An odd last row or column belongs to no window. Bits and positions are those of the two calls, but algorithms
+    /// that work straight on images do not write the feature maps to memory: a few rows of a few channels are pooled while
+    /// they are in the cache. The article's section "Max Pooling".
     ///
     /// # Errors
     ///
@@ -94,8 +94,8 @@ impl<T: Scalar> Conv2dPlan<T> {
     /// the gradients of input, weights and biases, as far as they are wanted.
     ///
     /// `x (N, C, H, W)`, `dy` and `positions (N, O, OH / 2, OW / 2)`; `dy` is the gradient by the winners' bare sums (before
-    /// σ). `dx` and `dweight` have the bits of the single calls, but [`Algorithm::Images`] does not write the gradients of
-    /// whole feature maps to memory; `dbias` adds up the winners alone, and so in another order.
+    /// σ). `dx` and `dweight` have the bits of the single calls, but the gradients of whole feature maps are not written to
+    /// memory by [`Algorithm::Images`](crate::Algorithm::Images); `dbias` adds up the winners alone, in another order.
     ///
     /// # Errors
     ///

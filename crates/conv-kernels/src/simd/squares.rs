@@ -55,7 +55,7 @@ pub(super) fn to_lanes<T: Scalar, S: Simd<T>>(
     }
 }
 
-/// [`to_lanes`] for places: whole numbers, less than 2^24.
+/// [`to_lanes`] for places: whole numbers, less than 2^24. Lanes without a row are like the first, so that they are places too.
 #[inline(always)]
 pub(super) fn to_lanes_u32<T: Scalar, S: Simd<T>>(
     simd: S,
@@ -72,8 +72,8 @@ pub(super) fn to_lanes_u32<T: Scalar, S: Simd<T>>(
     for first in (0..columns).step_by(S::LANES) {
         let first = first.min(columns.saturating_sub(S::LANES));
         let count = columns.min(S::LANES);
-        for row in 0..rows {
-            let mut from = &from[row * pitch + first..][..count];
+        for row in 0..S::LANES {
+            let mut from = &from[if row < rows { row } else { 0 } * pitch + first..][..count];
             if count < S::LANES {
                 numbers[..count].copy_from_slice(from);
                 from = &numbers;
@@ -215,7 +215,10 @@ mod tests {
                     let places: Vec<u32> = from.iter().map(|&place| place as u32).collect();
                     let mut turned_places = vec![f32::NAN; lanes_len(columns, lanes)];
                     to_lanes_u32(simd, &places, pitch, [rows, columns], &mut turned_places);
-                    assert_eq!(turned_places[..columns * lanes], turned[..columns * lanes]);
+                    for (places, numbers) in turned_places.chunks(lanes).zip(turned.chunks(lanes)).take(columns) {
+                        assert_eq!(places[..rows], numbers[..rows]);
+                        assert!(places[rows..].iter().all(|&place| place == places[0]));
+                    }
                     let mut back = Array2::from_elem((rows, pitch + 2), -1.0);
                     from_lanes(simd, &turned, [1, columns], &mut back.view_mut());
                     for (row, back) in back.rows().into_iter().enumerate() {

@@ -38,7 +38,7 @@ impl<T: Scalar> Op<T> for Turn<'_, T, T> {
     }
 }
 
-/// The same for positions: whole numbers, less than 2^24.
+/// The same for positions: whole numbers, less than 2^24. Lanes without an image have those of the first.
 pub(crate) struct TurnPositions<'a, T>(pub(crate) Turn<'a, u32, T>);
 
 impl<T: Scalar> Op<T> for TurnPositions<'_, T> {
