@@ -3,6 +3,8 @@
 //! A batch travels segment by segment. Within a segment it is cut into lanes, by the layers' shapes and its size alone, which run side by side;
 //! gradients are summed over lanes in a fixed order. So every number is the same for any number of threads.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use layers::{Phase, Scalar, random::Key, vectorized};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use rayon::prelude::*;
@@ -93,10 +95,14 @@ impl<T: Scalar> Sequential<T> {
             }
             Phase::Train { key, epoch, samples } => Some(Draw { key, epoch, samples }),
         };
-        self.forward_images(workspace, images, draw);
-        let value = self.cost_gradient(workspace, targets, cost);
-        self.backward(workspace);
-        Ok(value)
+        let shared = workspace.spaces.iter().any(|space| space.active(images.len()) > 1);
+        let mut step = || {
+            self.forward_images(workspace, images, draw);
+            let value = self.cost_gradient(workspace, targets, cost);
+            self.backward(workspace);
+            value
+        };
+        Ok(if shared { awake(step) } else { step() })
     }
 
     fn forward_images(&self, workspace: &mut Workspace<T>, images: &Images<'_, T>, draw: Option<Draw<'_>>) {
@@ -271,6 +277,31 @@ impl<T: Scalar> Sequential<T> {
             },
         }
     }
+}
+
+/// Does `work`, and keeps another thread from falling asleep meanwhile: when there is nothing for it to do, it looks again.
+/// Between the parts of a step that threads share lie others, of a few microseconds: it takes longer to be woken after them.
+fn awake<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    /// Set even if the work panics.
+    struct Done<'a>(&'a AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+    let done = AtomicBool::new(false);
+    let work = || {
+        let _done = Done(&done);
+        work()
+    };
+    let look = || {
+        while !done.load(Ordering::Acquire) {
+            if rayon::yield_now() != Some(rayon::Yield::Executed) {
+                std::thread::yield_now();
+            }
+        }
+    };
+    rayon::join(work, look).0
 }
 
 /// `total = parts[0] + parts[1] + …`, in that order for every element.
