@@ -189,10 +189,13 @@ impl Winograd {
     fn cells<T: Scalar>(&self, call: &Call<'_, T>, y: &mut [T], positions: Option<&mut [u32]>, scratch: &mut [T]) {
         let Call { layout, size: [height, width], side, .. } = *call;
         let dim = [self.batch, self.shape.out_channels(), height * width];
-        let rows = (layout.band_rows.min(layout.rows) * side).min(height);
+        let cells = pass_lanes(&self.shape, self.batch);
+        // A single image is cut even if it is no more than a band.
+        let shared = if self.batch == 1 { layout.rows.div_ceil(cells) } else { layout.rows };
+        let rows = (layout.band_rows.min(shared) * side).min(height);
         let pixels = if layout.steps == [1, 1] { rows * width } else { dim[2] };
         let units = [layout.images(), channel_unit(&self.shape, dim[1], SECTION), pixels];
-        let cuts = Cuts::new(pass_lanes(&self.shape, self.batch), dim, units, [0, 2, 1]);
+        let cuts = Cuts::new(cells, dim, units, [0, 2, 1]);
         let cell_len = layout.cell_lens::<T>().into_iter().sum();
         let output = (view3(dim, y), positions.map(|positions| view3(dim, positions)));
         grid(Cell::whole(output, scratch), cuts, cell_len, &|cell: Cell<'_, Output<'_, T>, T>| {
