@@ -12,7 +12,7 @@ use crate::{
     random::Stream,
     split, split_mut,
     views::{elements, elements_mut, expect_sample},
-    workroom::{Claim, Room, Rooms},
+    workroom::{Claim, Rooms},
 };
 
 const CHECKED: &str = "the shapes were checked when the layer was built and the batch entered";
@@ -316,7 +316,7 @@ impl<T: Scalar> Layer<T> for Conv2d<T> {
         let epilogue = Epilogue { bias: self.bias.then_some(bias), activation: self.activation };
         let (batch, weights, x, y) = (x.dim().0, self.weights(state), elements(&x), elements_mut(&mut y));
         let Conv2dMemo { room, positions } = memo;
-        let done = room.enter(|Room { scratch, .. }| {
+        let done = room.enter(|scratch| {
             if self.pool.is_some() {
                 let positions = &mut positions[..y.len()];
                 self.plan.forward_max_pooled(batch, x, weights, epilogue, y, positions, scratch)
@@ -344,7 +344,7 @@ impl<T: Scalar> Layer<T> for Conv2d<T> {
         let ([dweight, dbias], weights) = (split_mut(grads, self.lens()), self.weights(state));
         let mut dx = dx;
         let (dx, dbias) = (dx.as_mut().map(elements_mut), self.bias.then_some(dbias));
-        let done = room.enter(|Room { scratch, .. }| {
+        let done = room.enter(|scratch| {
             if self.pool.is_some() {
                 let (positions, to) = (&positions[..dy.len()], Gradients { dx, dweight, dbias });
                 return self.plan.backward_max_pooled(batch, x, weights, dy, positions, to, scratch);

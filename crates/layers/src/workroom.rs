@@ -10,10 +10,10 @@ use conv_kernels::{Scalar, Scratch};
 
 /// What a pass works in: nothing in it outlives the pass.
 #[derive(Debug, Default)]
-pub(crate) struct Room<T> {
+struct Room<T> {
     /// Who was here last: its caches hold it.
     user: Option<ThreadId>,
-    pub(crate) scratch: Scratch<T>,
+    scratch: Scratch<T>,
 }
 
 /// The rooms of a layer. There is one for each memo, so nobody waits for one; but whoever comes again gets the same one
@@ -42,7 +42,7 @@ impl<T: Scalar> Claim<T> {
     }
 
     /// Works in a room: the one that this thread had before, or else one that nobody had.
-    pub(crate) fn enter<R>(&self, work: impl FnOnce(&mut Room<T>) -> R) -> R {
+    pub(crate) fn enter<R>(&self, work: impl FnOnce(&mut Scratch<T>) -> R) -> R {
         let me = Some(thread::current().id());
         let mut free = self.0.free();
         let mine = free.iter().position(|room| room.user == me);
@@ -50,7 +50,7 @@ impl<T: Scalar> Claim<T> {
         let mut room = if free.is_empty() { Room::default() } else { free.swap_remove(index) };
         drop(free);
         room.user = me;
-        let result = work(&mut room);
+        let result = work(&mut room.scratch);
         self.0.free().push(room);
         result
     }

@@ -32,11 +32,9 @@ impl<T: Scalar> Conv2dPlan<T> {
         y: &mut [T],
         scratch: &mut Scratch<T>,
     ) -> Result<(), KernelError> {
-        self.shape.expect_input("x", batch, x.len())?;
         let weights = weight.into();
-        self.expect_weights(0, weights)?;
+        self.expect_sources(batch, x, weights, epilogue)?;
         self.shape.expect_output("y", batch, y.len())?;
-        epilogue.bias.map_or(Ok(()), |bias| self.shape.expect_bias("bias", bias.len()))?;
         T::convolution(self, batch, Pass::Forward { x, weights, epilogue, y }, scratch);
         Ok(())
     }
@@ -80,12 +78,10 @@ impl<T: Scalar> Conv2dPlan<T> {
         scratch: &mut Scratch<T>,
     ) -> Result<(), KernelError> {
         let pool = &self.max_pool()?;
-        self.shape.expect_input("x", batch, x.len())?;
         let weights = weight.into();
-        self.expect_weights(0, weights)?;
+        self.expect_sources(batch, x, weights, epilogue)?;
         pool.expect_output("y", batch, y.len())?;
         pool.expect_output("positions", batch, positions.len())?;
-        epilogue.bias.map_or(Ok(()), |bias| self.shape.expect_bias("bias", bias.len()))?;
         T::convolution(self, batch, Pass::ForwardMaxPooled { x, weights, epilogue, pool, y, positions }, scratch);
         Ok(())
     }
@@ -232,5 +228,18 @@ impl<T: Scalar> Conv2dPlan<T> {
         self.shape.expect_bias("dbias", dbias.len())?;
         bias_gradient(self.isa, [self.shape.out_channels(), self.shape.out_pixels()], dy, dbias);
         Ok(())
+    }
+
+    /// Refuses what a forward pass reads, if it does not fit.
+    fn expect_sources(
+        &self,
+        batch: usize,
+        x: &[T],
+        weights: Weights<'_, T>,
+        epilogue: Epilogue<'_, T>,
+    ) -> Result<(), KernelError> {
+        self.shape.expect_input("x", batch, x.len())?;
+        self.expect_weights(0, weights)?;
+        epilogue.bias.map_or(Ok(()), |bias| self.shape.expect_bias("bias", bias.len()))
     }
 }

@@ -16,6 +16,14 @@ pub(super) const fn lanes_len(columns: usize, lanes: usize) -> usize {
     (if columns > lanes { columns } else { lanes }) * lanes
 }
 
+/// Whether rows of `pitch` are there, and room for their squares.
+#[inline(always)]
+fn check(lanes: usize, [rows, columns]: [usize; 2], from: usize, pitch: usize, to: usize) {
+    assert!((1..=lanes).contains(&rows) && columns > 0, "a vector of rows, or less");
+    assert!((rows - 1) * pitch + columns <= from, "all rows are there");
+    assert!(lanes_len(columns, lanes) <= to, "room for whole squares");
+}
+
 /// `to[column · LANES + row] = from[row · pitch + column]` for as many rows as a vector has lanes, or fewer: then there
 /// are zeros in the other lanes. Leavings may follow the last of less than `LANES` columns.
 #[inline(always)]
@@ -26,9 +34,7 @@ pub(super) fn to_lanes<T: Scalar, S: Simd<T>>(
     [rows, columns]: [usize; 2],
     to: &mut [T],
 ) {
-    assert!((1..=S::LANES).contains(&rows) && columns > 0, "a vector of rows, or less");
-    assert!((rows - 1) * pitch + columns <= from.len(), "all rows are there");
-    assert!(lanes_len(columns, S::LANES) <= to.len(), "room for whole squares");
+    check(S::LANES, [rows, columns], from.len(), pitch, to.len());
     // So many rows are more than CPUs follow by themselves; but rows a page apart compete for the same places in the cache.
     let collide = (pitch * size_of::<T>()).is_multiple_of(4096);
     let readable = (S::LANES - 1) * pitch + columns.max(S::LANES) <= from.len();
@@ -64,9 +70,7 @@ pub(super) fn to_lanes_u32<T: Scalar, S: Simd<T>>(
     [rows, columns]: [usize; 2],
     to: &mut [T],
 ) {
-    assert!((1..=S::LANES).contains(&rows) && columns > 0, "a vector of rows, or less");
-    assert!((rows - 1) * pitch + columns <= from.len(), "all rows are there");
-    assert!(lanes_len(columns, S::LANES) <= to.len(), "room for whole squares");
+    check(S::LANES, [rows, columns], from.len(), pitch, to.len());
     let mut corner = [T::ZERO; MAX_VECTOR * MAX_VECTOR];
     let mut numbers = [0; MAX_VECTOR];
     for first in (0..columns).step_by(S::LANES) {
